@@ -1,0 +1,191 @@
+"""How a call is made: split the arguments, encode, wait for a place, put, feed its uploads, clean up.
+
+Encoding comes first, so a call that cannot be encoded sends nothing. Putting comes last, with no checkpoint behind the
+wait for room, so a call that was cancelled before sends nothing either.
+"""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager, contextmanager
+from typing import TYPE_CHECKING, TypeVar
+
+import trio
+
+from ._calls import OneWayCall, ResultCall, Unsettled
+from ._endings import open_tasks
+from ._streams import HubStream, StreamCall
+from ._uploads import Upload, UploadStream, describe_failure, feed, is_upload
+from .errors import PayloadError
+from .messages import Invocation, StreamInvocation
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterator
+
+    from typing_extensions import TypeForm
+
+    from ._calls import Call, Calls
+    from ._connection import Connection
+    from ._flow import Overflow
+
+__all__ = ["invoke", "send", "stream", "upload"]
+
+T = TypeVar("T")
+
+
+class _Arguments:
+    """The arguments of one call: plain ones as they are, async iterables as uploads, in parameter order."""
+
+    def __init__(self, calls: Calls, args: tuple[object, ...]) -> None:
+        self.plain = [argument for argument in args if not is_upload(argument)]
+        self.feeds = [(UploadStream(calls.next_id(), calls.protocol), a) for a in args if is_upload(a)]
+        self.uploads = [stream for stream, _ in self.feeds]
+
+    def message(self, call: Call | None, method: str) -> Invocation[object]:
+        ids = [stream.id for stream in self.uploads]
+        return Invocation(method, self.plain, None if call is None else call.id, ids)
+
+    def stream_message(self, call: Call, method: str) -> StreamInvocation[object]:
+        return StreamInvocation(method, self.plain, call.id, [stream.id for stream in self.uploads])
+
+
+async def invoke(connection: Connection, method: str, args: tuple[object, ...], result_type: TypeForm[T]) -> T:
+    """See :meth:`HubConnection.invoke`."""
+    arguments = _Arguments(connection.calls, args)
+    call = ResultCall(connection.calls, method, arguments.uploads)
+    await _start(connection, call, _encode(connection, arguments.message(call, method)))
+    await _finish(connection, call, arguments)
+    return call.result(result_type)
+
+
+async def send(connection: Connection, method: str, args: tuple[object, ...]) -> None:
+    """See :meth:`HubConnection.send`."""
+    arguments = _Arguments(connection.calls, args)
+    data = _encode(connection, arguments.message(None, method))
+    await trio.lowlevel.checkpoint()
+    if not arguments.uploads:
+        (await connection.wait_for_outbox()).put(data)
+        return
+    call = OneWayCall(connection.calls, method, arguments.uploads)
+    await _start(connection, call, data)
+    await _finish(connection, call, arguments)
+    call.result(object)
+
+
+@asynccontextmanager
+async def stream(
+    connection: Connection,
+    method: str,
+    args: tuple[object, ...],
+    item_type: TypeForm[T],
+    max_buffer_size: float,
+    overflow: Overflow,
+) -> AsyncGenerator[HubStream[T]]:
+    """See :meth:`HubConnection.stream`."""
+    arguments = _Arguments(connection.calls, args)
+    call = StreamCall(connection.calls, method, arguments.uploads)
+    channel = HubStream(connection.calls, call, item_type, max_buffer_size, overflow)
+    data = _encode(connection, arguments.stream_message(call, method))
+    await trio.lowlevel.checkpoint()
+    await _start(connection, call, data)
+    with _unsettled(connection.calls, channel.unsettled):
+        async with _feeding(call, arguments):
+            try:
+                yield channel
+            finally:
+                channel.close()
+
+
+@asynccontextmanager
+async def upload(
+    connection: Connection, method: str, args: tuple[object, ...], result_type: TypeForm[T]
+) -> AsyncGenerator[Upload[T]]:
+    """See :meth:`HubConnection.upload`."""
+    arguments = _Arguments(connection.calls, args)
+    own = UploadStream(connection.calls.next_id(), connection.calls.protocol)
+    arguments.uploads.append(own)
+    call = ResultCall(connection.calls, method, arguments.uploads)
+    channel = Upload(call, own, result_type)
+    data = _encode(connection, arguments.message(call, method))
+    await trio.lowlevel.checkpoint()
+    await _start(connection, call, data)
+    try:
+        async with _feeding(call, arguments):
+            try:
+                yield channel
+            except Exception as error:
+                call.abandon(describe_failure(error))
+                raise
+            channel.close()
+            await call.wait()
+    except trio.BrokenResourceError as error:
+        if not channel.failed_early(error):
+            raise
+    finally:
+        call.give_up()
+    channel.settle()  # if the method failed early, its own error replaces the broken channel's
+
+
+async def _start(connection: Connection, call: Call, data: bytes) -> None:
+    """Wait for a place and put the call; from then on it must be given up if it is not over."""
+    outbox = await connection.wait_for_outbox()
+    call.start(outbox, data)
+    for upload_stream in call.uploads:
+        upload_stream.start(outbox)
+
+
+async def _finish(connection: Connection, call: ResultCall, arguments: _Arguments) -> None:
+    """Feed the uploads and wait until the call is over; give it up if that does not come to pass."""
+    if not arguments.feeds:
+        try:
+            await call.wait()
+        finally:
+            call.give_up()
+        return
+    with _unsettled(connection.calls, Unsettled()):
+        async with _feeding(call, arguments, call.uploads_sent):
+            await call.wait()
+
+
+@asynccontextmanager
+async def _feeding(
+    call: Call, arguments: _Arguments, all_sent: Callable[[], None] | None = None
+) -> AsyncGenerator[None]:
+    """Feed the uploads while the block runs. When it is left the call is given up first, then feeding stops."""
+    if not arguments.feeds:
+        yield
+        return
+    async with open_tasks() as nursery:
+        nursery.start_soon(_feed_all, call, arguments.feeds, all_sent, name=f"trio_signalr uploads of {call.method!r}")
+        try:
+            yield
+        finally:
+            call.give_up()
+
+
+async def _feed_all(
+    call: Call, feeds: list[tuple[UploadStream, AsyncIterable[object]]], all_sent: Callable[[], None] | None
+) -> None:
+    """Send all async iterables of a call, side by side."""
+    async with trio.open_nursery() as nursery:
+        for upload_stream, items in feeds:
+            nursery.start_soon(feed, upload_stream, items, call.upload_failed)
+    if all_sent is not None:
+        all_sent()
+
+
+@contextmanager
+def _unsettled(calls: Calls, one: Unsettled) -> Iterator[None]:
+    """While the block runs, the end of the connection waits for ``one``."""
+    calls.unsettled.add(one)
+    try:
+        yield
+    finally:
+        calls.unsettled.discard(one)
+        one.settle()
+
+
+def _encode(connection: Connection, message: Invocation[object] | StreamInvocation[object]) -> bytes:
+    try:
+        return connection.protocol.encode(message)
+    except PayloadError as error:
+        raise PayloadError(f"cannot call {message.target!r}: {error}", path=error.path) from error

@@ -1,0 +1,143 @@
+"""How things end: why a connection is over, and which one exception leaves a scope.
+
+Reasons are kept as data and every waiter gets a new exception, because one shared instance would collect the frames of
+all that raise it.
+
+"One error, not a group" is decided by identity, not by shape: nurseries rebuild group objects, and peeling groups by
+shape would also open the group of a nursery that the user opened. So whoever owns a scope remembers the body's
+exception object before any nursery sees it, collects other failures as values, and decides once everything is over.
+"""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, NoReturn, TypeAlias, TypeVar
+
+import trio
+
+from .errors import HubClosed, InternalError, ProtocolError, ServerTimeout, SignalRError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Sequence
+
+__all__ = ["Ending", "choose_error", "open_tasks", "raise_as_is"]
+
+E = TypeVar("E", bound=BaseException)
+
+Kind: TypeAlias = Literal["closed", "timeout", "protocol", "internal", "left"]
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """Why a connection is over.
+
+    Attributes:
+        kind: ``"closed"`` by the server or the network; ``"timeout"``, the server was silent; ``"protocol"``, it broke
+            the protocol; ``"internal"``, a bug of ours; ``"left"``, the user's block is over.
+        text: The message of the exceptions made from it.
+        error: The server's own text, if it sent one.
+        allow_reconnect: Whether connecting again makes sense.
+        cause: The exception behind it.
+    """
+
+    kind: Kind
+    text: str
+    error: str | None = None
+    allow_reconnect: bool = False
+    cause: BaseException | None = None
+
+    def for_call(self, sent: bool | None) -> Exception:
+        """A new exception for a call that was hit, or that comes too late."""
+        if self.kind == "left":
+            return trio.ClosedResourceError(self.text)
+        if self.kind == "protocol":
+            return self._from_cause(ProtocolError(self.text))
+        return self._closed(sent)
+
+    def for_block(self) -> SignalRError:
+        """A new exception to leave the ``open_hub`` block."""
+        if self.kind == "internal":
+            return self._from_cause(InternalError(f"{self.text}; this is a bug in trio_signalr, please report it"))
+        if self.kind == "protocol":
+            return self._from_cause(ProtocolError(self.text))
+        return self._closed(None)
+
+    def _closed(self, sent: bool | None) -> HubClosed:
+        make = ServerTimeout if self.kind == "timeout" else HubClosed
+        error = make(self.text, error=self.error, allow_reconnect=self.allow_reconnect, sent=sent)
+        return self._from_cause(error)
+
+    def _from_cause(self, error: E) -> E:
+        error.__cause__ = self.cause
+        return error
+
+
+def raise_as_is(error: BaseException) -> NoReturn:
+    """Raise ``error`` without touching its ``__context__``, whatever is being handled at the moment."""
+    context = error.__context__
+    try:
+        raise error
+    finally:
+        error.__context__ = context
+        del error, context  # they would make a cycle through this frame
+
+
+def choose_error(
+    came_out: BaseException | None, body_error: BaseException | None, failures: Sequence[Exception] = ()
+) -> BaseException | None:
+    """Return the exception that should leave a scope whose nurseries are done, or ``None``.
+
+    Args:
+        came_out: What the nurseries raised, in their wrapping.
+        body_error: What the scope's body raised, remembered before any nursery saw it.
+        failures: What other parts of the scope failed with, collected as values.
+    """
+    leaves = _leaves(came_out)
+    for error in leaves:
+        if isinstance(error, KeyboardInterrupt | SystemExit):
+            return error
+    known = {id(error) for error in _leaves(body_error)}
+    strays = [error for error in leaves if id(error) not in known and not isinstance(error, trio.Cancelled)]
+    errors = [*_real(body_error), *failures, *strays]
+    if not errors:
+        return body_error or came_out  # Cancelled, or nothing at all
+    if len(errors) == 1:
+        return errors[0]
+    return BaseExceptionGroup("several things failed at once", errors)
+
+
+def _real(error: BaseException | None) -> tuple[BaseException, ...]:
+    """Nothing for ``None`` and ``Cancelled``: being cancelled proves nothing, something else may have caused it."""
+    return () if error is None or isinstance(error, trio.Cancelled) else (error,)
+
+
+def _leaves(error: BaseException | None) -> list[BaseException]:
+    if isinstance(error, BaseExceptionGroup):
+        return [leaf for part in error.exceptions for leaf in _leaves(part)]
+    return [] if error is None else [error]
+
+
+@asynccontextmanager
+async def open_tasks() -> AsyncGenerator[trio.Nursery]:
+    """A nursery for tasks that serve its block: leaving the block cancels them, and no group comes out.
+
+    The tasks hand their failures over as values; what they raise nevertheless comes out if the block itself raised
+    nothing.
+    """
+    body_error = came_out = None
+    try:
+        async with trio.open_nursery() as nursery:
+            try:
+                yield nursery
+            except BaseException as error:
+                body_error = error
+                raise
+            finally:
+                nursery.cancel_scope.cancel()
+    except BaseException as error:
+        came_out = error
+    chosen = choose_error(came_out, body_error)
+    del came_out, body_error
+    if chosen is not None:
+        raise_as_is(chosen)

@@ -1,0 +1,331 @@
+"""HTTP for one hub: every request goes through here, and nothing else imports httpx.
+
+One client serves negotiate, WebSocket upgrade, event stream and polls alike, so proxies, TLS, client certificates,
+cookies and authentication are set once and are httpx's business. Its errors become ours here and nowhere else; what the
+user's own client raises by itself (event hooks, an auth flow) and what their token function raises passes untouched.
+
+Secrets stay inside: no URL in an error has its query, no object here shows a token in its ``repr``.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import ssl
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from http.cookiejar import CookieJar
+from typing import TYPE_CHECKING, Any, TypeAlias
+from urllib.parse import urljoin
+
+import httpcore
+import httpx
+import trio
+
+from ._version import __version__
+from .errors import NegotiationError, TransportError
+from .negotiation import (
+    MAX_REDIRECTS,
+    NegotiateAnswer,
+    connect_url,
+    http_url,
+    negotiate_url,
+    parse_answer,
+    redirect_target,
+    without_secrets,
+)
+
+if TYPE_CHECKING:
+    from types import TracebackType
+    from typing import Self
+
+__all__ = ["CONNECT_TIMEOUT", "AccessToken", "HubHttp", "Negotiated", "Wire", "negotiate"]
+
+AccessToken: TypeAlias = str | Callable[[], Awaitable[str | None]]
+"""An access token, or what to ask for one each time; ``None`` and ``""`` from it mean: no token now."""
+
+CONNECT_TIMEOUT = 15.0
+"""Seconds that each step of a connecting request may take in a client of ours, and an upgrade's answer in any client.
+
+ASP.NET Core holds the upgrade of a stateful reconnect for 5 s while the old socket is still closing, which is httpx's
+own default.
+"""
+
+READ_SIZE = 64 * 1024
+"""Bytes asked of a socket at once: less starves the merging of frames, more costs its allocation."""
+
+MAX_ANSWER = 1024 * 1024
+"""Bytes of a negotiate answer, and of a refusal, that are read at most."""
+
+_EXCERPT = 200  # characters of a refusal's text that go into an error
+_BODY_PATIENCE = 2.0  # seconds to wait for the body of a refusal; its status is known already
+
+_VISIBLE_ASCII = re.compile(r"[\x21-\x7e]+")
+_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_HEADER_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
+
+_USER_AGENT = "{}/{} ({}; {}; {}; {})".format(  # the shape of the reference clients'
+    "trio_signalr",
+    ".".join(__version__.split(".")[:2]),
+    __version__,
+    platform.system() or "Unknown OS",
+    platform.python_implementation(),
+    platform.python_version(),
+)
+
+
+# Access tokens
+
+
+class _Token:
+    """Asks for the access token, and keeps it out of sight."""
+
+    def __init__(self, source: AccessToken | None) -> None:
+        self._source = source
+        self._last: str | None = None
+
+    async def ask(self) -> str | None:
+        """Return a token for a new connecting request; what the user's function raises passes."""
+        source = self._source
+        token = await source() if callable(source) else source
+        self._last = _checked_token(token) if token else None
+        return self._last
+
+    @property
+    def given(self) -> bool:
+        """Whether there is a source at all, so that its word is final on ``Authorization``."""
+        return self._source is not None
+
+    def redacted(self, text: str) -> str:
+        """Return a server's text without the token, should it have repeated it."""
+        return text.replace(self._last, "***") if self._last else text
+
+
+def _checked_token(token: object) -> str:
+    """Refuse what cannot stand in a header here, for the errors below would quote it."""
+    if not isinstance(token, str):
+        raise TypeError(f"an access token is a string, not {type(token).__name__}")
+    if _VISIBLE_ASCII.fullmatch(token) is None:
+        raise ValueError("the access token holds spaces, line ends or other characters that no token has")
+    return token
+
+
+# Clients
+
+
+@cache
+def _default_tls(_cert_file: str | None, _cert_dir: str | None) -> ssl.SSLContext:
+    """httpx's default TLS context, made once per setting: each costs 20 ms and 830 KB."""
+    return httpx.create_ssl_context()
+
+
+@cache
+def _no_tls() -> ssl.SSLContext:
+    """Trusts nobody and costs nothing: for clients that only ever speak plain HTTP, yet must be given one."""
+    return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+
+
+class _Clients:
+    """The user's client, never closed here, or clients of our own: one for plain HTTP and one for HTTPS.
+
+    Two, because the HTTPS one needs an expensive TLS context, and a redirect from one to the other is rare. They share
+    their cookies.
+    """
+
+    def __init__(
+        self, users: httpx.AsyncClient | None, ssl_context: ssl.SSLContext | None, proxy: str | httpx.Proxy | None
+    ) -> None:
+        if users is not None and (ssl_context is not None or proxy is not None):
+            raise ValueError("http_client brings its own TLS and proxies: leave out ssl_context and proxy")
+        self.users = users
+        self._ssl_context = ssl_context
+        self._proxy = httpx.Proxy(proxy) if isinstance(proxy, str) else proxy
+        self._own: dict[str, httpx.AsyncClient] = {}
+        self._cookies = CookieJar()
+
+    def get(self, url: httpx.URL) -> httpx.AsyncClient:
+        """Return the client for ``url``."""
+        if self.users is not None:
+            return self.users
+        if url.scheme not in self._own:
+            self._own[url.scheme] = self._make(secure=url.scheme == "https")
+        return self._own[url.scheme]
+
+    def _make(self, *, secure: bool) -> httpx.AsyncClient:
+        context = self._ssl_context
+        if context is None and secure:
+            context = _default_tls(os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR"))
+        return httpx.AsyncClient(
+            verify=context or _no_tls(),
+            proxy=self._proxy,
+            cookies=self._cookies,
+            timeout=CONNECT_TIMEOUT,
+            limits=httpx.Limits(max_connections=None, max_keepalive_connections=4),
+        )
+
+    async def aclose(self) -> None:
+        """Close our own clients."""
+        while self._own:
+            await self._own.popitem()[1].aclose()
+
+
+class HubHttp:
+    """How to reach one hub over HTTP; an async context manager that closes what is its own.
+
+    Args:
+        http_client: The user's client; it is never closed here.
+        headers: Extra headers for every request; they win over all but the access token. ``User-Agent`` may be
+            replaced, or removed by an empty value.
+        access_token: For ``Authorization: Bearer``.
+        ssl_context: For https; not with ``http_client``.
+        proxy: A proxy's URL; not with ``http_client``. Without it the environment's proxies are used.
+
+    Raises:
+        ValueError: Options that exclude each other, or that no HTTP request can carry.
+    """
+
+    def __init__(
+        self,
+        *,
+        http_client: httpx.AsyncClient | None = None,
+        headers: Mapping[str, str] | None = None,
+        access_token: AccessToken | None = None,
+        ssl_context: ssl.SSLContext | None = None,
+        proxy: str | httpx.Proxy | None = None,
+    ) -> None:
+        self._clients = _Clients(http_client, ssl_context, proxy)
+        self._headers = httpx.Headers(_checked_headers(headers or {}))
+        self._token = _Token(access_token)
+
+    def __repr__(self) -> str:
+        return f"<HubHttp {'own client' if self._clients.users is None else 'http_client'}>"
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self._clients.aclose()
+
+    def with_access_token(self, token: str) -> HubHttp:
+        """Return the same HTTP with another, fixed access token; the clients stay shared, and owned by the original."""
+        other = object.__new__(HubHttp)
+        other._clients, other._headers, other._token = self._clients, self._headers, _Token(token)
+        return other
+
+    async def post_negotiate(self, url: str) -> bytes:
+        """POST to a negotiate URL with a newly asked token and return the answer's body.
+
+        Raises:
+            NegotiationError: No answer, or one with a status other than 200.
+        """
+        purpose = _Purpose(NegotiationError, f"Negotiating at {without_secrets(url)} failed", without_secrets(url))
+        token = await self._token.ask()
+        response = await self._send(purpose, "POST", url, token=token)
+        try:
+            with purpose.translating():
+                body = await _read(response, MAX_ANSWER)
+        finally:
+            await response.aclose()
+        if response.status_code != 200:
+            raise self._refusal(purpose, response, body, _NEGOTIATE_HINTS)
+        return body
+
+    async def upgrade(self, url: str, headers: list[tuple[bytes, bytes]]) -> Wire:
+        """Ask for a WebSocket with a newly asked token; return the socket when the server switches.
+
+        Args:
+            url: The connect URL.
+            headers: Those of the WebSocket handshake.
+
+        Raises:
+            TransportError: No answer, or a refusal: ``.status`` is the server's.
+        """
+        purpose = _Purpose(TransportError, f"Opening a WebSocket to {without_secrets(url)} failed", without_secrets(url))
+        token = await self._token.ask()
+        response = await self._send(purpose, "GET", url, token=token, headers=headers, read_timeout=CONNECT_TIMEOUT)
+        try:
+            if response.status_code != 101:
+                raise await self._upgrade_refusal(purpose, response)
+            if "network_stream" not in response.extensions:
+                raise purpose.failure("the transport of this http_client cannot hand over an upgraded connection")
+        except BaseException:
+            await response.aclose()
+            raise
+        users = self._clients.users
+        return Wire(response, write_timeout=None if users is None else users.timeout.write)
+
+    async def _send(
+        self,
+        purpose: _Purpose,
+        method: str,
+        url: str,
+        *,
+        token: str | None,
+        headers: list[tuple[bytes, bytes]] | None = None,
+        read_timeout: float | None = None,
+    ) -> httpx.Response:
+        """Send a request of connecting; the answer's body is still to be read, and the answer to be closed."""
+        trace = _Trace()
+        with purpose.translating(trace):
+            target = httpx.URL(url)
+            client = self._clients.get(target)
+            request = self._build(client, method, target, headers or [], token)
+            if read_timeout is not None:
+                request.extensions["timeout"]["read"] = read_timeout
+            request.extensions["trace"] = trace
+            try:
+                return await client.send(request, stream=True)
+            except BaseException:
+                await trace.clean_up()
+                raise
+
+    def _build(
+        self,
+        client: httpx.AsyncClient,
+        method: str,
+        url: httpx.URL,
+        headers: list[tuple[bytes, bytes]],
+        token: str | None,
+    ) -> httpx.Request:
+        if token is not None:
+            url = url.copy_with(userinfo=b"")  # httpx would make Basic credentials of it, in the token's place
+        merged = httpx.Headers({"X-Requested-With": "XMLHttpRequest"})
+        if client.headers.get("User-Agent", "python-httpx/").startswith("python-httpx/"):
+            merged["User-Agent"] = _USER_AGENT
+        merged.update(self._headers)
+        merged.update(headers)
+        cookie = merged.pop("Cookie", None)
+        if self._token.given:
+            merged.pop("Authorization", None)
+        if token is not None:
+            merged["Authorization"] = f"Bearer {token}"
+        request = client.build_request(method, url, headers=merged)
+        _mend(request, client, url, cookie)
+        return request
+
+    async def _upgrade_refusal(self, purpose: _Purpose, response: httpx.Response) -> Exception:
+        if response.http_version.startswith("HTTP/2"):
+            return purpose.failure(_NO_HTTP_2)
+        body = b""
+        with trio.move_on_after(_BODY_PATIENCE):
+            try:
+                body = await _read(response, MAX_ANSWER)
+            except httpx.HTTPError:
+                pass
+        return self._refusal(purpose, response, body, _UPGRADE_HINTS)
+
+    def _refusal(
+        self, purpose: _Purpose, response: httpx.Response, body: bytes, hints: Mapping[int, str]
+    ) -> Exception:
+        """Turn an unwanted status into an error that says what the server said, and what that often means."""
+        status = response.status_code
+        answer = f"{status} {response.reason_phrase}".strip()
+        if excerpt := self._token.redacted(_excerpt(response, body)):
+            answer += f" ({excerpt})"
+        hint = _redirect_hint(response) if response.is_redirect else hints.get(status) or _page_hint(body)
+        return purpose.failure(f"the server answered {answer}{hint and '; ' + hint}", status=status)

@@ -1,0 +1,323 @@
+"""What the user receives from: server streams and subscriptions.
+
+Both are a buffer that the reader fills, a conversion at the moment of taking, and an end that comes after the last
+item. The end is kept as data and raised anew for each ``receive``.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar
+
+import trio
+
+from ._calls import Call, Unsettled
+from ._flow import Buffer
+from ._tools import ConflictDetector, Pace
+from .errors import InvocationError, PayloadError, StreamOverflow
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Self
+
+    from msgspec import Raw
+    from typing_extensions import TypeForm
+
+    from ._calls import Calls
+    from ._endings import Ending
+    from ._flow import Flow, Overflow
+    from .messages import Completion
+
+__all__ = ["Batches", "BufferedChannel", "ChannelStatistics", "HubStream", "StreamCall"]
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelStatistics:
+    """A snapshot of a stream's or subscription's buffer.
+
+    Attributes:
+        current_buffer_used: Items received and not taken yet.
+        max_buffer_size: The mark that was asked for.
+        dropped: Items forgotten because of ``overflow="drop_oldest"``.
+    """
+
+    current_buffer_used: int
+    max_buffer_size: float
+    dropped: int
+
+
+class BufferedChannel(trio.abc.ReceiveChannel[T]):
+    """A receive channel over a :class:`Buffer` that somebody else fills.
+
+    Attributes:
+        unsettled: The end of a connection waits until what is held was taken, or the channel closed.
+    """
+
+    def __init__(self, flow: Flow, max_buffer_size: float, overflow: Overflow, name: str) -> None:
+        self._buffer: Buffer[Any] = Buffer(flow, max_buffer_size, overflow)
+        self._flow = flow
+        self._name = name
+        self._conflict = ConflictDetector(f"another task is receiving from {name}")
+        self._news: trio.Event | None = None
+        self._end: Callable[[], BaseException] | None = None
+        self._closed = False
+        self._left = Pace.EVERY
+        self.unsettled = Unsettled()
+
+    # For whoever fills it
+
+    @property
+    def open(self) -> bool:
+        """Whether the user still wants items, and there can be more."""
+        return not self._closed and self._end is None
+
+    def put(self, item: Any) -> bool:
+        """Add a received item; ``False`` if the buffer refused it, which is the end of the channel."""
+        accepted = self._buffer.put(item)
+        if not accepted:
+            size = self._buffer.max_buffer_size
+            self.finish(lambda: StreamOverflow(f"more than {size} items of {self._name} were not taken"))
+        self._wake()
+        return accepted
+
+    def finish(self, end: Callable[[], BaseException]) -> None:
+        """No more items will come; ``end`` makes the exception that says why. The first end counts."""
+        if self._end is None:
+            self._end = end
+            self._buffer.release()
+            self._wake()
+
+    # For the user
+
+    async def receive(self) -> T:
+        """Wait for the next item and return it.
+
+        Raises:
+            trio.EndOfChannel: The stream has ended normally.
+            InvocationError: The hub method failed; what came before that was delivered before.
+            PayloadError: The item does not fit the type asked for.
+            StreamOverflow: With ``overflow="error"``, more items came than the buffer takes.
+            HubClosed: The connection ended; what came before that was delivered before.
+            trio.ClosedResourceError: This channel was closed.
+            trio.BusyResourceError: Another task is receiving.
+
+        Cancellation: nothing is lost, the item stays.
+        Checkpoint: a cancel point each time, a schedule point when it waits and at least every few dozen items.
+        Tasks: one at a time.
+        """
+        with self._conflict:
+            self._left -= 1
+            if self._left > 0:
+                await trio.lowlevel.checkpoint_if_cancelled()
+            else:
+                await self._let_others_run()
+            if not self._buffer:
+                await self._wait()
+            return self._take()
+
+    async def __anext__(self) -> T:
+        try:
+            return await self.receive()
+        except trio.EndOfChannel:
+            raise StopAsyncIteration from None
+
+    def receive_nowait(self) -> T:
+        """Return the next item if there is one already; not a checkpoint.
+
+        Raises:
+            trio.WouldBlock: There is none yet.
+            Exception: Otherwise as :meth:`receive`.
+        """
+        with self._conflict:
+            if not self._buffer and self.open:
+                raise trio.WouldBlock
+            return self._take()
+
+    def statistics(self) -> ChannelStatistics:
+        """Return how full the buffer is; not a checkpoint."""
+        buffer = self._buffer
+        return ChannelStatistics(len(buffer), buffer.max_buffer_size, buffer.dropped)
+
+    async def aclose(self) -> None:
+        """Stop receiving and forget what is left. Idempotent; a checkpoint, done even if cancelled."""
+        self.close()
+        await trio.lowlevel.checkpoint()
+
+    def close(self) -> None:
+        """What :meth:`aclose` does, without the checkpoint."""
+        if not self._closed:
+            self._closed = True
+            self._buffer.clear()
+            self._wake()
+            self.unsettled.settle()
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} of {self._name}, {len(self._buffer)} items waiting>"
+
+    # Between the two
+
+    @abstractmethod
+    def _read(self, item: Any) -> T:
+        """Convert a received item; may raise :exc:`PayloadError`."""
+
+    async def _let_others_run(self) -> None:
+        self._left = Pace.EVERY
+        await trio.lowlevel.checkpoint()
+
+    async def _wait(self) -> None:
+        """Wait until there is an item or an end; reading goes on meanwhile, however full other buffers are."""
+        while not self._buffer and self.open:
+            self._news = trio.Event()
+            self._flow.add_waiting()
+            try:
+                await self._news.wait()
+            finally:
+                self._flow.remove_waiting()
+                self._news = None
+
+    def _wake(self) -> None:
+        if self._news is not None:
+            self._news.set()
+
+    def _take(self) -> T:
+        """Return the next item, or raise the end; one of them must be there."""
+        if not self._buffer or self._closed:
+            self._raise_end()
+        item = self._buffer.take()
+        if self._end is not None:
+            self.unsettled.progressed()
+        return self._read(item)
+
+    def _raise_end(self) -> NoReturn:
+        if self._closed:
+            raise trio.ClosedResourceError(f"{self._name} was closed")
+        assert self._end is not None, "woken for nothing"
+        self.unsettled.settle()
+        raise self._end()
+
+
+class Batches(Generic[T]):
+    """The iterator behind :meth:`HubStream.batches`. A class, so that leaving the loop early leaves nothing open."""
+
+    def __init__(self, channel: HubStream[T], max_size: float) -> None:
+        self._channel = channel
+        self._max_size = max_size
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> list[T]:
+        try:
+            return await self._channel.receive_batch(self._max_size)
+        except trio.EndOfChannel:
+            raise StopAsyncIteration from None
+
+
+class StreamCall(Call):
+    """A streaming call in flight: fills its :class:`HubStream`."""
+
+    __slots__ = ("stream",)
+
+    stream: HubStream[Any]
+
+    def item(self, payload: Raw) -> None:
+        """Buffer an item; if the buffer refuses it, the stream is cancelled on the server."""
+        if not self.stream.put(payload):
+            self.give_up()
+
+    def completed(self, message: Completion[Raw]) -> None:
+        """End the stream. A result on a stream's Completion would be a mistake of the server, and means the end."""
+        error, method = message.error, self.method
+        if error is None:
+            self.stream.finish(trio.EndOfChannel)
+        else:
+            self.stream.finish(lambda: InvocationError(error, method=method))
+
+    def lost(self, ending: Ending) -> None:
+        """End the stream, after what it holds."""
+        sent = self.sent
+        self.stream.finish(lambda: ending.for_call(sent))
+
+    def upload_failed(self, error: Exception) -> None:
+        """An async iterable among the arguments raised: the user sees that, after what came before it."""
+        self.stream.finish(lambda: error)
+
+
+class HubStream(BufferedChannel[T]):
+    """A server stream: a :class:`trio.abc.ReceiveChannel`; made by :meth:`HubConnection.stream`.
+
+    Iterate over it with ``async for``, or call :meth:`receive`. An item that does not fit ``item_type`` ends the stream
+    with :exc:`PayloadError`. One task may receive at a time; a second one gets :exc:`trio.BusyResourceError`.
+    """
+
+    def __init__(
+        self, calls: Calls, call: StreamCall, item_type: TypeForm[T], max_buffer_size: float, overflow: Overflow
+    ) -> None:
+        super().__init__(calls.flow, max_buffer_size, overflow, f"stream {call.method!r}")
+        self._protocol = calls.protocol
+        self._call = call
+        self._item_type: TypeForm[T] = item_type
+        call.stream = self
+
+    def batches(self, *, max_size: float = math.inf) -> Batches[T]:
+        """Iterate over lists of the items that are ready, at least one in each: for a database, or a data frame.
+
+        Args:
+            max_size: Items in one list, at most.
+
+        The iteration ends with the stream. An error comes after the items before it, and otherwise as from
+        :meth:`receive`.
+
+        Checkpoint: each list is one.
+        """
+        if not max_size >= 1:
+            raise ValueError(f"max_size must be at least 1, not {max_size!r}")
+        return Batches(self, max_size)
+
+    async def receive_batch(self, max_size: float = math.inf) -> list[T]:
+        """Wait for items and return all that are ready, at least one and at most ``max_size``; always a checkpoint."""
+        with self._conflict:
+            await trio.lowlevel.checkpoint()
+            if not self._buffer:
+                await self._wait()
+            if not self._buffer or self._closed:
+                self._raise_end()
+            items = self._buffer.take_many(max_size)
+            if self._end is not None:
+                self.unsettled.progressed()
+            return self._read_many(items)
+
+    def close(self) -> None:
+        """Tell the server to stop, unless the stream has ended; forget what is left. Not a checkpoint."""
+        self._call.give_up()
+        super().close()
+
+    def _read(self, item: Any) -> T:
+        try:
+            return self._protocol.decode_payload(item, self._item_type)
+        except PayloadError as error:
+            misfit = PayloadError(f"an item of {self._name}: {error}", path=error.path)
+            self._fail(misfit)
+            raise misfit from error
+
+    def _read_many(self, items: list[Any]) -> list[T]:
+        """Convert items; those before one that does not fit are returned, its error is for the next time."""
+        good: list[T] = []
+        try:
+            for item in items:
+                good.append(self._read(item))
+        except PayloadError:
+            if not good:
+                raise
+        return good
+
+    def _fail(self, error: PayloadError) -> None:
+        """An item does not fit: that ends the call, and only the call."""
+        text, path = str(error), error.path  # not the error itself: each receive raises one of its own
+        self._call.give_up()
+        self._buffer.clear()
+        self._end = lambda: PayloadError(text, path=path)

@@ -1,0 +1,149 @@
+"""Every exception of trio_signalr.
+
+::
+
+    SignalRError
+    ├─ NegotiationError    the negotiate request or its answer; .url .status
+    ├─ HandshakeError      the hub refused the handshake, or never answered it
+    ├─ TransportError      the network under the hub messages; .url .status
+    ├─ ProtocolError       the peer sent what is no hub message
+    ├─ InvocationError     the hub method failed; .method
+    ├─ PayloadError        a value does not fit its type or the hub protocol; .path
+    ├─ StreamOverflow      a buffer with overflow="error" was full (also trio.BrokenResourceError)
+    ├─ HubClosed           the connection ended (also trio.BrokenResourceError)
+    │  └─ ServerTimeout    ... because the server was silent for too long
+    └─ InternalError       a bug of ours: please report it
+
+    HubException           not raised by us: raise it to answer the peer with a text of your choice
+
+A stored reason is data; each waiter gets a new exception built from it, so that tracebacks do not pile up on a shared
+instance.
+"""
+
+from __future__ import annotations
+
+from trio import BrokenResourceError
+
+__all__ = [
+    "HandshakeError",
+    "HubClosed",
+    "HubException",
+    "InternalError",
+    "InvocationError",
+    "NegotiationError",
+    "PayloadError",
+    "ProtocolError",
+    "ServerTimeout",
+    "SignalRError",
+    "StreamOverflow",
+    "TransportError",
+]
+
+
+class SignalRError(Exception):
+    """Base of all errors that trio_signalr raises by itself."""
+
+
+class NegotiationError(SignalRError):
+    """The negotiate request failed, or its answer cannot be used.
+
+    Attributes:
+        url: The URL asked, without credentials, query and fragment; ``None`` where no request was made.
+        status: The HTTP status answered; ``None`` if there was no answer.
+    """
+
+    def __init__(self, message: str, *, url: str | None = None, status: int | None = None) -> None:
+        super().__init__(message)
+        self.url = url
+        self.status = status
+
+
+class HandshakeError(SignalRError):
+    """The hub handshake failed: refused (the text is the server's), malformed, cut short, or never answered."""
+
+
+class TransportError(SignalRError):
+    """The network connection under the hub messages could not be opened, or broke.
+
+    Attributes:
+        url: The URL asked, without credentials, query and fragment; ``None`` where there is none.
+        status: The HTTP status that refused the transport; ``None`` if it was no refusal.
+    """
+
+    def __init__(self, message: str, *, url: str | None = None, status: int | None = None) -> None:
+        super().__init__(message)
+        self.url = url
+        self.status = status
+
+
+class ProtocolError(SignalRError):
+    """The peer sent something that is no hub message, or one beyond ``max_message_size``."""
+
+
+class InvocationError(SignalRError):
+    """A hub method failed. ``str(error)`` is the server's text.
+
+    Attributes:
+        method: The method's name, as it was called.
+    """
+
+    def __init__(self, message: str, *, method: str) -> None:
+        super().__init__(message)
+        self.method = method
+
+
+class PayloadError(SignalRError):
+    """A value does not fit: the type asked for does not match, or the hub protocol cannot encode it.
+
+    Attributes:
+        path: Where in the value, ``$`` being the whole: ``$[3].when``.
+    """
+
+    def __init__(self, message: str, *, path: str = "$") -> None:
+        super().__init__(message)
+        self.path = path
+
+
+class StreamOverflow(SignalRError, BrokenResourceError):
+    """A stream or subscription opened with ``overflow="error"`` got more than ``max_buffer_size`` items."""
+
+
+class HubClosed(SignalRError, BrokenResourceError):
+    """The connection to the hub ended.
+
+    Attributes:
+        error: The server's text, if it sent one.
+        allow_reconnect: Whether the server said that reconnecting makes sense; a broken connection counts as ``True``.
+        sent: For the call that it hit: ``True``, all its bytes were handed to the transport (no promise that the server
+            acted on it); ``False``, none were, so it is safe to repeat; ``None``, the write was under way. ``None`` too
+            on the error that leaves the ``open_hub`` block.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        error: str | None = None,
+        allow_reconnect: bool = False,
+        sent: bool | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.error = error
+        self.allow_reconnect = allow_reconnect
+        self.sent = sent
+
+
+class ServerTimeout(HubClosed):
+    """The server sent nothing for ``server_timeout`` seconds, and was given up."""
+
+
+class InternalError(SignalRError):
+    """A bug in trio_signalr; ``__cause__`` is what went wrong. Please report it."""
+
+
+class HubException(Exception):
+    """Raise this to answer the peer with a text of your choice.
+
+    In a client's handler the text goes to the server that awaits the answer, and the connection lives on. In a
+    :class:`trio_signalr.testing.HubServer` method it goes to the client.
+    """
