@@ -1,45 +1,45 @@
-"""The life of a hub's connection, as one task: connect, run sessions, hand the end on.
+"""The life of a hub's connection, as one task: connect, run sessions one after another, hand the end on.
 
-The order at the end matters. Waiting calls fail first, so that they see the error and not a cancellation. Then open
-streams hand over what they hold, for as long as somebody keeps taking. Only then is the user's block cancelled.
+The order at an end matters. Waiting calls fail first, so that they see the error and not a cancellation. If that was
+the last session, open streams then hand over what they hold, for as long as somebody keeps taking. Only then is the
+user's block cancelled.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from enum import Enum
-from typing import TYPE_CHECKING, Protocol
+from contextvars import ContextVar
+from dataclasses import dataclass, replace
+from itertools import count
+from typing import TYPE_CHECKING, Any, Protocol
 
 import trio
 
 from ._calls import Calls
-from ._endings import Ending
+from ._endings import Ending, open_tasks
 from ._flow import Flow
 from ._handlers import Handlers
 from ._session import Session
+from ._states import HubState, States
+from .errors import HubClosed
+from .retry import RetryContext
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
     from contextlib import AbstractAsyncContextManager
 
     from ._calls import Unsettled
     from ._session import SessionOptions
     from ._tools import Outbox
     from .protocols import HubProtocol
+    from .retry import RetryPolicy
     from .transports import Transport
 
-__all__ = ["Connection", "Connector", "HubState", "Link"]
+__all__ = ["LEFT", "Connection", "ConnectionOptions", "Connector", "Link"]
 
 LEFT = Ending("left", "the block of this hub was left: nothing can be called any more")
 
-
-class HubState(Enum):
-    """Where a hub's connection is in its life."""
-
-    CONNECTING = "connecting"
-    CONNECTED = "connected"
-    RECONNECTING = "reconnecting"
-    CLOSED = "closed"
+_greeting: ContextVar[Session | None] = ContextVar("_greeting", default=None)
+"""The session whose ``on_connected`` this task belongs to: its calls need not wait for the others' turn."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,23 +56,33 @@ class Link:
 
 
 class Connector(Protocol):
-    """Knows how to reach the hub."""
+    """Knows how to reach the hub, each time anew."""
 
     def open_link(self, protocol: HubProtocol, options: SessionOptions) -> AbstractAsyncContextManager[Link]:
         """Open a transport to the hub, for the length of the block."""
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class ConnectionOptions:
+    """What :func:`open_hub` was asked for, as far as it is about connecting again and again."""
+
+    session: SessionOptions
+    reconnect: RetryPolicy | None = None
+    on_connected: Callable[[Any], Awaitable[object]] | None = None
+
+
 class Connection:
     """Everything about a hub that outlives its sessions, and the task that runs them.
 
     Attributes:
+        hub: What the user holds; handed to ``on_connected``.
         protocol: The hub protocol.
         calls: Calls in flight.
         handlers: What the server may call.
-        state: Where it is.
-        connection_id: As the server named it.
-        transport: Name of the transport in use.
+        states: Where it is, and who follows that.
+        connection_id: As the server named it last.
+        transport: Name of the transport in use, or used last.
         ending: Why no call can be made any more.
         loss: Why the connection is over for good, if that was not the user's doing.
     """
@@ -81,22 +91,24 @@ class Connection:
         self,
         connector: Connector,
         protocol: HubProtocol,
-        options: SessionOptions,
-        handler_failed: Callable[[Exception], None],
+        options: ConnectionOptions,
+        user_code_failed: Callable[[Exception], None],
         lost: Callable[[], None],
     ) -> None:
         flow = Flow()
         self._connector = connector
         self._options = options
+        self._user_code_failed = user_code_failed
         self._lost = lost  # cancels the user's block
         self._flow = flow
         self._session: Session | None = None
         self._scope = trio.CancelScope()
-        self._finished = False
+        self._done = trio.Event()
+        self.hub: object = None
         self.protocol = protocol
         self.calls = Calls(protocol, flow)
-        self.handlers = Handlers(protocol, flow, handler_failed)
-        self.state = HubState.CONNECTING
+        self.handlers = Handlers(protocol, flow, user_code_failed)
+        self.states = States()
         self.connection_id: str | None = None
         self.transport: str | None = None
         self.ending: Ending | None = None
@@ -104,40 +116,44 @@ class Connection:
 
     # For calls
 
-    def outbox(self) -> Outbox:
-        """Where a call may be put now.
+    async def wait_for_outbox(self) -> Outbox:
+        """Wait until a call may be put, and return where; no checkpoint in between, none at all if there is room.
 
         Raises:
             HubClosed: The connection is over, or what else ended it; ``.sent`` is ``False``.
             trio.ClosedResourceError: The user's block was left.
         """
-        if self.ending is not None:
-            raise self.ending.for_call(sent=False)
-        assert self._session is not None, "no user code runs before the first session"
-        return self._session.outbox
+        while True:
+            if self.ending is not None:
+                raise self.ending.for_call(sent=False)
+            outbox = self._open_outbox()
+            if outbox is None:
+                await self.states.wait_for_change()
+            elif outbox.has_room:
+                return outbox
+            else:
+                await outbox.wait_for_room()
 
-    async def wait_for_outbox(self) -> Outbox:
-        """Wait until a call may be put, and return where; no checkpoint in between, none at all if there is room.
-
-        Raises:
-            Exception: As :meth:`outbox`.
-        """
-        outbox = self.outbox()
-        while not outbox.has_room:
-            await outbox.wait_for_room()
-            outbox = self.outbox()
-        return outbox
+    def _open_outbox(self) -> Outbox | None:
+        """The current session's outbox, if this task may use it now."""
+        session = self._session
+        if session is None or session.ending is not None:
+            return None
+        if self.states.current is HubState.CONNECTED or _greeting.get() is session:
+            return session.outbox
+        return None
 
     # For the owner of the block
 
     async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
         """Connect, report as started, and go on until the connection is over for good."""
         with self._scope:
-            async with self._connector.open_link(self.protocol, self._options) as link:
-                session = await self._open_session(link)
-                task_status.started()
-                ending = await session.run()
-                await self._finish(ending, link.transport)
+            try:
+                ending: Ending | None = await self._live(task_status.started)
+                while ending is not None and self._may_reconnect(ending):
+                    ending = await self._reconnect(ending)
+            finally:
+                self._done.set()
 
     def shield(self) -> None:
         """Go on when the user's block is cancelled, for the goodbye's sake; only once :meth:`run` has started."""
@@ -152,34 +168,132 @@ class Connection:
     async def aclose(self) -> None:
         """Say goodbye, within ``close_timeout``, and stop. The only shielded wait there is."""
         session = self._session
-        with trio.move_on_after(self._options.close_timeout, shield=True):
-            if session is not None and session.ending is None:
-                await session.goodbye()
-        self.state = HubState.CLOSED
+        if session is not None:
+            with trio.move_on_after(self._options.session.close_timeout, shield=True):
+                if session.ending is None:
+                    await session.goodbye()
+                await self._done.wait()
+        self.states.change(HubState.CLOSED)
         self._scope.cancel()
 
-    async def _open_session(self, link: Link) -> Session:
-        session = Session(link.transport, self.protocol, self._options, self.calls, self.handlers, self._flow)
-        self._session = session
-        self.connection_id = link.connection_id
-        self.transport = link.transport.name
-        await session.handshake()
-        self.state = HubState.CONNECTED
-        return session
+    # One connection after another
 
-    async def _finish(self, ending: Ending, transport: Transport) -> None:
-        """The connection is over for good: tell the calls, let streams be emptied, then end the user's block."""
-        self.state = HubState.CLOSED
+    async def _live(self, started: Callable[[], None] | None = None) -> Ending:
+        """Connect, stay connected for as long as it lasts, part; return why it ended.
+
+        Raises:
+            Exception: Connecting failed.
+        """
+        options = self._options.session
+        async with self._connector.open_link(self.protocol, options) as link:
+            session = Session(link.transport, self.protocol, options, self.calls, self.handlers, self._flow)
+            self.connection_id = link.connection_id
+            self.transport = link.transport.name
+            await session.handshake()
+            self._session = session
+            try:
+                await self._run_session(session, started)
+                ending = session.ending
+                assert ending is not None, "a session is over for no reason"
+                await self._part(ending, link.transport)
+            finally:
+                self._session = None
+            return ending
+
+    async def _run_session(self, session: Session, started: Callable[[], None] | None) -> None:
+        """Run the session until it is over, and the user's ``on_connected`` at its beginning."""
+        async with open_tasks() as nursery:
+            over = trio.Event()
+            greeting = trio.CancelScope()
+            nursery.start_soon(self._watch, session, over, greeting, name="trio_signalr session")
+            if await self._greet(session, greeting, first=started is not None):
+                self.states.change(HubState.CONNECTED, self.connection_id)
+                if started is not None:
+                    started()
+            await over.wait()
+
+    async def _watch(self, session: Session, over: trio.Event, greeting: trio.CancelScope) -> None:
+        """Run the session; no checkpoint between its end and telling everybody whom it concerns."""
+        ending = await session.run()
+        if self._may_reconnect(ending):
+            self.calls.lose_all(ending.as_loss())
+        else:
+            self._end(ending)
+        greeting.cancel()
+        over.set()
+
+    async def _greet(self, session: Session, scope: trio.CancelScope, *, first: bool) -> bool:
+        """Run ``on_connected``; while it runs only its own calls go out. Whether others may follow.
+
+        Raises:
+            HubClosed: The session ended meanwhile.
+            Exception: On the first connection, what ``on_connected`` raised.
+        """
+        try:
+            with scope:
+                await self._call_on_connected(session)
+        except Exception as error:
+            if first or isinstance(error, HubClosed):
+                raise
+            self._user_code_failed(error)
+            return False
+        if scope.cancelled_caught and session.ending is not None:
+            raise session.ending.for_block()
+        return True
+
+    async def _call_on_connected(self, session: Session) -> None:
+        if self._options.on_connected is not None:
+            token = _greeting.set(session)
+            try:
+                await self._options.on_connected(self.hub)
+            finally:
+                _greeting.reset(token)
+
+    def _may_reconnect(self, ending: Ending) -> bool:
+        return self._options.reconnect is not None and ending.allow_reconnect and self.ending is None
+
+    async def _reconnect(self, loss: Ending) -> Ending | None:
+        """Try until a connection has lived again, and return why that one ended; ``None`` if it is over for good."""
+        lost_at = trio.current_time()
+        error: Exception = loss.for_block()
+        for attempt in count():
+            delay = self._ask_policy(RetryContext(attempt, trio.current_time() - lost_at, error))
+            if delay is None:
+                break
+            self.states.change(HubState.RECONNECTING, error=error)
+            await trio.sleep(delay)
+            try:
+                return await self._live()
+            except Exception as failure:
+                error = failure
+        self._end(loss if attempt == 0 else _gave_up(loss, attempt, error))
+        await self._finish()
+        return None
+
+    def _ask_policy(self, context: RetryContext) -> float | None:
+        assert self._options.reconnect is not None, "nobody asked for this"
+        try:
+            return self._options.reconnect(context)
+        except Exception as error:
+            self._user_code_failed(error)
+            return None
+
+    # The end of it all
+
+    def _end(self, ending: Ending) -> None:
+        """No connection will follow: tell the calls and subscriptions, and all that is still going to be called."""
+        if ending.kind != "left":
+            self.loss = ending
         if self.ending is None:
             self.ending = ending
-        self.loss = ending
-        unsettled = [*self.calls.unsettled, *self.handlers.unsettled()]
+        self.states.change(HubState.CLOSED, error=None if ending.kind == "left" else ending.for_block())
         self.calls.lose_all(ending)
         self.handlers.lose_all(ending)
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._close_transport, ending, transport)
-            await self._wait_until_settled(unsettled)
-            self._lost()
+
+    async def _finish(self) -> None:
+        """Let everybody take what is his, then end the user's block."""
+        await self._wait_until_settled([*self.calls.unsettled, *self.handlers.unsettled()])
+        self._lost()
 
     async def _wait_until_settled(self, unsettled: list[Unsettled]) -> None:
         """Wait until everybody has what is his, but only for those who keep coming for it."""
@@ -188,15 +302,27 @@ class Connection:
             one.on_progress = lambda: progress.set()
         while not all(one.settled for one in unsettled):
             progress = trio.Event()
-            with trio.move_on_after(self._options.close_timeout) as scope:
+            with trio.move_on_after(self._options.session.close_timeout) as scope:
                 await progress.wait()
             if scope.cancelled_caught:
                 return
 
+    async def _part(self, ending: Ending, transport: Transport) -> None:
+        """Close the transport; if it was the last one, let everything be taken meanwhile."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._close_transport, ending, transport)
+            if self.ending is not None:
+                await self._finish()
+
     async def _close_transport(self, ending: Ending, transport: Transport) -> None:
-        """Close politely if there is somebody to be polite to."""
-        if ending.kind == "timeout":
+        """Close politely if there is somebody to be polite to, and nothing to hurry for."""
+        if ending.kind == "timeout" or self.ending is None:
             await trio.aclose_forcefully(transport)
         else:
-            with trio.move_on_after(self._options.close_timeout):
+            with trio.move_on_after(self._options.session.close_timeout):
                 await transport.aclose()
+
+
+def _gave_up(loss: Ending, attempts: int, error: Exception) -> Ending:
+    text = f"{loss.text}; {attempts} attempts to reconnect failed, the last one: {error}"
+    return replace(loss, text=text, cause=error)

@@ -11,7 +11,7 @@ exception object before any nursery sees it, collects other failures as values, 
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, NoReturn, TypeAlias, TypeVar
 
 import trio
@@ -62,6 +62,14 @@ class Ending:
         if self.kind == "protocol":
             return self._from_cause(ProtocolError(self.text))
         return self._closed(None)
+
+    def as_loss(self) -> Ending:
+        """The same for calls of a hub that will reconnect: whatever it was, to them it is a loss."""
+        if self.kind != "protocol":
+            return self
+        cause = ProtocolError(self.text)
+        cause.__cause__ = self.cause
+        return replace(self, kind="closed", text=f"the server broke the protocol: {self.text}", cause=cause)
 
     def _closed(self, sent: bool | None) -> HubClosed:
         make = ServerTimeout if self.kind == "timeout" else HubClosed

@@ -14,7 +14,7 @@ import platform
 import re
 import ssl
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from http.cookiejar import CookieJar
@@ -29,6 +29,7 @@ from ._version import __version__
 from .errors import NegotiationError, TransportError
 from .negotiation import (
     MAX_REDIRECTS,
+    NEGOTIATE_HINTS,
     NegotiateAnswer,
     connect_url,
     http_url,
@@ -42,10 +43,16 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
-__all__ = ["CONNECT_TIMEOUT", "AccessToken", "HubHttp", "Negotiated", "Wire", "negotiate"]
+__all__ = ["CONNECT_TIMEOUT", "AccessToken", "HttpClient", "HubHttp", "Negotiated", "Proxy", "Wire", "negotiate"]
 
 AccessToken: TypeAlias = str | Callable[[], Awaitable[str | None]]
 """An access token, or what to ask for one each time; ``None`` and ``""`` from it mean: no token now."""
+
+HttpClient: TypeAlias = httpx.AsyncClient
+"""What ``open_hub(http_client=...)`` takes."""
+
+Proxy: TypeAlias = str | httpx.URL | httpx.Proxy
+"""What ``open_hub(proxy=...)`` takes."""
 
 CONNECT_TIMEOUT = 15.0
 """Seconds that each step of a connecting request may take in a client of ours, and an upgrade's answer in any client.
@@ -65,7 +72,7 @@ _BODY_PATIENCE = 2.0  # seconds to wait for the body of a refusal; its status is
 
 _VISIBLE_ASCII = re.compile(r"[\x21-\x7e]+")
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-_HEADER_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
+_HEADER_VALUE = re.compile(r"[\t\x20-\x7e]*")
 
 _USER_AGENT = "{}/{} ({}; {}; {}; {})".format(  # the shape of the reference clients'
     "trio_signalr",
@@ -118,7 +125,7 @@ def _checked_token(token: object) -> str:
 
 @cache
 def _default_tls(_cert_file: str | None, _cert_dir: str | None) -> ssl.SSLContext:
-    """httpx's default TLS context, made once per setting: each costs 20 ms and 830 KB."""
+    """The TLS context that httpx makes by default, made once per setting: each costs 20 ms and 830 KB."""
     return httpx.create_ssl_context()
 
 
@@ -135,14 +142,12 @@ class _Clients:
     their cookies.
     """
 
-    def __init__(
-        self, users: httpx.AsyncClient | None, ssl_context: ssl.SSLContext | None, proxy: str | httpx.Proxy | None
-    ) -> None:
+    def __init__(self, users: HttpClient | None, ssl_context: ssl.SSLContext | None, proxy: Proxy | None) -> None:
         if users is not None and (ssl_context is not None or proxy is not None):
             raise ValueError("http_client brings its own TLS and proxies: leave out ssl_context and proxy")
         self.users = users
         self._ssl_context = ssl_context
-        self._proxy = httpx.Proxy(proxy) if isinstance(proxy, str) else proxy
+        self._proxy = httpx.Proxy(proxy) if isinstance(proxy, str | httpx.URL) else proxy
         self._own: dict[str, httpx.AsyncClient] = {}
         self._cookies = CookieJar()
 
@@ -190,11 +195,11 @@ class HubHttp:
     def __init__(
         self,
         *,
-        http_client: httpx.AsyncClient | None = None,
+        http_client: HttpClient | None = None,
         headers: Mapping[str, str] | None = None,
         access_token: AccessToken | None = None,
         ssl_context: ssl.SSLContext | None = None,
-        proxy: str | httpx.Proxy | None = None,
+        proxy: Proxy | None = None,
     ) -> None:
         self._clients = _Clients(http_client, ssl_context, proxy)
         self._headers = httpx.Headers(_checked_headers(headers or {}))
@@ -232,25 +237,28 @@ class HubHttp:
         finally:
             await response.aclose()
         if response.status_code != 200:
-            raise self._refusal(purpose, response, body, _NEGOTIATE_HINTS)
+            raise self._refusal(purpose, response, body, NEGOTIATE_HINTS)
         return body
 
-    async def upgrade(self, url: str, headers: list[tuple[bytes, bytes]]) -> Wire:
+    async def upgrade(self, url: str, headers: list[tuple[bytes, bytes]], *, hints: Mapping[int, str]) -> Wire:
         """Ask for a WebSocket with a newly asked token; return the socket when the server switches.
 
         Args:
             url: The connect URL.
             headers: Those of the WebSocket handshake.
+            hints: What a refusal's status often means.
 
         Raises:
             TransportError: No answer, or a refusal: ``.status`` is the server's.
         """
-        purpose = _Purpose(TransportError, f"Opening a WebSocket to {without_secrets(url)} failed", without_secrets(url))
+        purpose = _Purpose(
+            TransportError, f"Opening a WebSocket to {without_secrets(url)} failed", without_secrets(url)
+        )
         token = await self._token.ask()
         response = await self._send(purpose, "GET", url, token=token, headers=headers, read_timeout=CONNECT_TIMEOUT)
         try:
             if response.status_code != 101:
-                raise await self._upgrade_refusal(purpose, response)
+                raise await self._upgrade_refusal(purpose, response, hints)
             if "network_stream" not in response.extensions:
                 raise purpose.failure("the transport of this http_client cannot hand over an upgraded connection")
         except BaseException:
@@ -308,24 +316,259 @@ class HubHttp:
         _mend(request, client, url, cookie)
         return request
 
-    async def _upgrade_refusal(self, purpose: _Purpose, response: httpx.Response) -> Exception:
+    async def _upgrade_refusal(
+        self, purpose: _Purpose, response: httpx.Response, hints: Mapping[int, str]
+    ) -> Exception:
         if response.http_version.startswith("HTTP/2"):
             return purpose.failure(_NO_HTTP_2)
         body = b""
         with trio.move_on_after(_BODY_PATIENCE):
-            try:
+            with suppress(httpx.HTTPError):
                 body = await _read(response, MAX_ANSWER)
-            except httpx.HTTPError:
-                pass
-        return self._refusal(purpose, response, body, _UPGRADE_HINTS)
+        return self._refusal(purpose, response, body, hints)
 
-    def _refusal(
-        self, purpose: _Purpose, response: httpx.Response, body: bytes, hints: Mapping[int, str]
-    ) -> Exception:
+    def _refusal(self, purpose: _Purpose, response: httpx.Response, body: bytes, hints: Mapping[int, str]) -> Exception:
         """Turn an unwanted status into an error that says what the server said, and what that often means."""
         status = response.status_code
         answer = f"{status} {response.reason_phrase}".strip()
         if excerpt := self._token.redacted(_excerpt(response, body)):
             answer += f" ({excerpt})"
-        hint = _redirect_hint(response) if response.is_redirect else hints.get(status) or _page_hint(body)
-        return purpose.failure(f"the server answered {answer}{hint and '; ' + hint}", status=status)
+        hint = _redirect_hint(response) if response.has_redirect_location else hints.get(status)
+        return purpose.failure(f"the server answered {answer}" + (f": {hint}" if hint else ""), status=status)
+
+
+# Requests and answers
+
+
+def _checked_headers(headers: Mapping[str, str]) -> Mapping[str, str]:
+    """Refuse at once what no request can carry, without quoting values: they may be secrets."""
+    for name, value in headers.items():
+        if not isinstance(value, str):
+            raise TypeError(f"the value of the header {name!r} is a {type(value).__name__}, not a string")
+        if _HEADER_NAME.fullmatch(name) is None or _HEADER_VALUE.fullmatch(value) is None:
+            raise ValueError(f"the header {name!r} or its value holds characters that HTTP does not allow")
+    return headers
+
+
+def _mend(request: httpx.Request, client: httpx.AsyncClient, url: httpx.URL, cookie: str | None) -> None:
+    """Put right what httpx does to a URL and cookies that are already there."""
+    if client.params:  # it replaces a URL's query by the client's parameters
+        query = b"&".join(filter(None, [url.query, str(client.params).encode("ascii")]))
+        request.url = url.copy_with(query=query)
+    if cookie is not None:  # it leaves its own cookies out, those of sticky sessions among them
+        own = request.headers.get("Cookie")
+        request.headers["Cookie"] = f"{cookie}; {own}" if own else cookie
+    if request.headers.get("User-Agent") == "":
+        del request.headers["User-Agent"]
+
+
+async def _read(response: httpx.Response, limit: int) -> bytes:
+    """Return the body, or what was read of it when it turned out to be beyond ``limit``."""
+    chunks: list[bytes] = []
+    size = 0
+    try:
+        async for chunk in response.aiter_bytes():
+            chunks.append(chunk)
+            size += len(chunk)
+            # Leaving the loop would leave httpx's inner generators to the garbage collector: the socket has to end it.
+            if size > limit and (stream := response.extensions.get("network_stream")) is not None:
+                await stream.aclose()
+    except httpx.RequestError:
+        if size <= limit:
+            raise
+    return b"".join(chunks)
+
+
+def _excerpt(response: httpx.Response, body: bytes) -> str:
+    """Return a refusal's text if it is one for people, and short."""
+    if not response.headers.get("Content-Type", "").startswith("text/plain"):
+        return ""
+    text = " ".join(body.decode("utf-8", "replace").split())
+    return text if len(text) <= _EXCERPT else text[:_EXCERPT] + "..."
+
+
+def _redirect_hint(response: httpx.Response) -> str:
+    """Say where an HTTP redirect wants to go; it is not followed, for a POST or an upgrade seldom survives it."""
+    target = urljoin(str(response.url), response.headers["Location"])
+    if target == str(response.url.copy_with(scheme="https", port=None)):
+        return "use the https URL"
+    return f"it redirects to {without_secrets(target)}, a login page perhaps: are credentials missing?"
+
+
+@dataclass(frozen=True, slots=True)
+class _Purpose:
+    """What a request is for, which decides how its failure is told."""
+
+    error: type[NegotiationError] | type[TransportError]
+    failed: str
+    url: str
+
+    def failure(self, reason: str, *, status: int | None = None) -> NegotiationError | TransportError:
+        return self.error(f"{self.failed}: {reason}", url=self.url, status=status)
+
+    @contextmanager
+    def translating(self, trace: _Trace | None = None) -> Iterator[None]:
+        """Turn httpx's own errors into ours."""
+        try:
+            yield
+        except (httpx.RequestError, httpx.InvalidURL) as exc:
+            http2 = trace is not None and trace.http2 and isinstance(exc, httpx.LocalProtocolError)
+            raise self.failure(_NO_HTTP_2 if http2 else _reason(exc)) from exc
+
+
+_NO_HTTP_2 = (
+    "the http_client settled on HTTP/2 with this server, which cannot upgrade to a WebSocket; "
+    "make the client with http2=False, or leave out the websockets transport"
+)
+
+_TIMEOUTS: dict[type[Exception], str] = {
+    httpx.PoolTimeout: (
+        "no connection became free in the pool of the http_client; a WebSocket or event stream holds one for life, "
+        "so give the client httpx.Limits(max_connections=...) with room for them"
+    ),
+    httpx.ConnectTimeout: "connecting took too long",
+    httpx.ReadTimeout: "the server took too long to answer",
+    httpx.WriteTimeout: "the server took too long to take the request",
+}
+
+
+def _reason(exc: Exception) -> str:
+    """Say what went wrong: httpx's errors often say nothing, what they come from says more."""
+    text = _TIMEOUTS.get(type(exc)) or _first_text(exc) or type(exc).__name__
+    return f"the proxy refused: {text}" if isinstance(exc, httpx.ProxyError) else text
+
+
+def _first_text(exc: BaseException | None) -> str:
+    while exc is not None:
+        if text := str(exc).strip():
+            return text
+        exc = exc.__cause__ or exc.__context__
+    return ""
+
+
+class _Trace:
+    """Watches httpcore at work on one request, for what it tells nobody else."""
+
+    def __init__(self) -> None:
+        self.http2 = False
+        self._socket: httpcore.AsyncNetworkStream | None = None
+
+    async def __call__(self, event: str, info: Mapping[str, Any]) -> None:
+        if event == "connection.connect_tcp.complete":
+            self._socket = info["return_value"]
+        elif event.startswith(("http11.", "http2.")):
+            self.http2 = event.startswith("http2.")
+            self._socket = None
+
+    async def clean_up(self) -> None:
+        """Close a socket on which no request was sent yet: cancelled in its TLS handshake, httpcore 1.0 forgets it."""
+        if self._socket is not None:
+            await self._socket.aclose()
+
+
+class Wire:
+    """The socket of an accepted upgrade, with Trio's errors. One task reads, one writes."""
+
+    def __init__(self, response: httpx.Response, *, write_timeout: float | None) -> None:
+        self._response = response
+        self._socket: httpcore.AsyncNetworkStream = response.extensions["network_stream"]
+        self._write_timeout = write_timeout
+        self._closed = False
+
+    @property
+    def head(self) -> bytes:
+        """The answer as it came, without body."""
+        lines = [b"HTTP/1.1 101 Switching Protocols"]
+        lines += [name + b": " + value for name, value in self._response.headers.raw]
+        return b"\r\n".join([*lines, b"", b""])
+
+    async def read(self) -> bytes:
+        """Wait for bytes, for as long as it takes; ``b""`` when the peer has closed."""
+        with self._trio_errors():
+            return await self._socket.read(READ_SIZE, timeout=None)
+
+    async def write(self, data: bytes) -> None:
+        """Send all of ``data``. The user's client may limit how long the peer may take nothing."""
+        with self._trio_errors():
+            if self._write_timeout is None:
+                await self._socket.write(data, timeout=None)
+                return
+            for start in range(0, len(data), READ_SIZE):
+                await self._socket.write(data[start : start + READ_SIZE], timeout=self._write_timeout)
+
+    async def aclose(self) -> None:
+        """Close the socket without a word, and give its place in the client's pool back."""
+        self._closed = True
+        with suppress(httpx.HTTPError):  # the peer may be gone already
+            await self._response.aclose()
+
+    @contextmanager
+    def _trio_errors(self) -> Iterator[None]:
+        if self._closed:
+            raise trio.ClosedResourceError("the connection was closed on this side")
+        try:
+            yield
+        except (httpcore.NetworkError, httpcore.TimeoutException, httpcore.ProtocolError) as exc:
+            if self._closed:
+                raise trio.ClosedResourceError("the connection was closed on this side") from exc
+            slow = isinstance(exc, httpcore.WriteTimeout)
+            text = "the peer took nothing for the http_client's write timeout" if slow else _first_text(exc)
+            raise trio.BrokenResourceError(text or type(exc).__name__) from exc
+
+
+# Negotiating
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Negotiated:
+    """A connection that the server holds ready, for about 15 s.
+
+    Attributes:
+        http: What to connect with: a redirect may have replaced the access token.
+        url: The hub's URL, or where redirects led to. Negotiate there again for another transport.
+        answer: The server's answer.
+        stateful_reconnect: It was asked for, and granted; a grant that nobody asked for means nothing.
+    """
+
+    http: HubHttp
+    url: str
+    answer: NegotiateAnswer
+    stateful_reconnect: bool = False
+
+    @property
+    def connect_url(self) -> str:
+        """The URL for transports; it names the connection by its secret token."""
+        return connect_url(self.url, self.answer.token)
+
+    def __repr__(self) -> str:
+        return f"<Negotiated {without_secrets(self.url)!r} {self.answer!r}>"
+
+
+async def negotiate(
+    http: HubHttp, url: str, *, stateful_reconnect: bool = False, max_requests: int = MAX_REDIRECTS
+) -> Negotiated:
+    """Negotiate with the hub at ``url``, and where it redirects to.
+
+    Each request asks for an access token first, until a redirect brings its own.
+
+    Args:
+        http: How to reach the hub.
+        url: The hub's URL; ``ws`` and ``wss`` mean ``http`` and ``https``.
+        stateful_reconnect: Ask for it.
+        max_requests: How often to ask, following redirects; once when negotiating again at :attr:`Negotiated.url`.
+
+    Raises:
+        NegotiationError: No answer, a refusal, or nonsense.
+        ValueError: ``url`` is no hub URL.
+    """
+    url = http_url(url)
+    for _ in range(max_requests):
+        asked = negotiate_url(url, stateful_reconnect=stateful_reconnect)
+        answer = parse_answer(await http.post_negotiate(asked), url=asked)
+        if answer.access_token is not None:
+            http = http.with_access_token(answer.access_token)
+        if isinstance(answer, NegotiateAnswer):
+            return Negotiated(http, url, answer, stateful_reconnect and answer.stateful_reconnect)
+        url = redirect_target(answer, url=url)
+    where = without_secrets(url)
+    raise NegotiationError(f"Negotiate redirection limit exceeded at {where}", url=where, status=200)

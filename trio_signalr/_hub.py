@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 
     from typing_extensions import TypeForm
 
-    from ._connection import Connector, HubState
+    from ._connection import ConnectionOptions, Connector
     from ._handlers import Handler, Registration
-    from ._session import SessionOptions
+    from ._states import HubState, StateChange
     from ._streams import HubStream
     from ._uploads import Upload
     from .protocols import HubProtocol
@@ -52,7 +52,7 @@ class HubConnection:
     @property
     def state(self) -> HubState:
         """Where the connection is in its life."""
-        return self._connection.state
+        return self._connection.states.current
 
     @property
     def connection_id(self) -> str | None:
@@ -71,6 +71,21 @@ class HubConnection:
 
     def __repr__(self) -> str:
         return f"<HubConnection {self.state.value}, {self.protocol} over {self.transport}>"
+
+    @asynccontextmanager
+    async def state_changes(self) -> AsyncGenerator[trio.abc.ReceiveChannel[StateChange]]:
+        """Follow the state of the connection for the length of the block.
+
+        Yields:
+            A receive channel of :class:`StateChange`, in order, from now on; it ends after ``CLOSED``. Its buffer has
+            no limit.
+
+        Checkpoint: entering is one.
+        Tasks: any number, each with a channel of its own.
+        """
+        await trio.lowlevel.checkpoint()
+        with self._connection.states.followed() as changes:
+            yield changes
 
     # Calls
 
@@ -291,18 +306,19 @@ class HubConnection:
 async def run_hub(
     connector: Connector,
     protocol: HubProtocol,
-    options: SessionOptions,
+    options: ConnectionOptions,
     handlers: Mapping[str, Handler] | None = None,
 ) -> AsyncGenerator[HubConnection]:
     """Connect by ``connector`` and keep the hub going for the length of the block."""
     failures: list[Exception] = []
     body_scope = trio.CancelScope()
 
-    def handler_failed(error: Exception) -> None:
+    def user_code_failed(error: Exception) -> None:
         failures.append(error)
         body_scope.cancel()
 
-    connection = Connection(connector, protocol, options, handler_failed, body_scope.cancel)
+    connection = Connection(connector, protocol, options, user_code_failed, body_scope.cancel)
+    connection.hub = hub = HubConnection(connection)
     for target, handler in (handlers or {}).items():
         connection.handlers.add(target, handler)
     body_error: BaseException | None = None
@@ -313,7 +329,7 @@ async def run_hub(
                 await helpers.start(connection.run, name="trio_signalr connection")
                 connection.shield()
                 with body_scope:
-                    yield HubConnection(connection)
+                    yield hub
             except BaseException as error:
                 body_error = error
                 raise

@@ -34,6 +34,10 @@ class _Pipe:
         self._changed.set()
         self._changed = trio.Event()
 
+    @property
+    def pending(self) -> bool:
+        return bool(self._chunks) and not self.stalled
+
     async def send(self, data: bytes) -> None:
         await trio.lowlevel.checkpoint()
         while self._size >= CAPACITY and self.broken is None:
@@ -79,6 +83,11 @@ class MemoryTransport(Transport):
     def __init__(self, incoming: _Pipe, outgoing: _Pipe) -> None:
         self._incoming = incoming
         self._outgoing = outgoing
+
+    @property
+    def pending(self) -> bool:
+        """Whether :meth:`receive` has something to return at once."""
+        return self._incoming.pending
 
     async def send(self, data: bytes) -> None:
         """See :meth:`Transport.send`; always a checkpoint."""
