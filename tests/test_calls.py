@@ -334,7 +334,7 @@ async def test_calls_are_checkpoints() -> None:
                 pass
 
 
-async def test_senders_wait_when_the_connection_is_behind_and_memory_stays_flat() -> None:
+async def test_senders_wait_when_the_connection_is_behind_and_memory_stays_flat(autojump_clock: MockClock) -> None:
     async with open_peer() as (hub, peer):
         await peer.rest()
         peer.transport.stall(outgoing=False)

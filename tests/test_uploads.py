@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import trio
-from trio.testing import wait_all_tasks_blocked
+from trio.testing import MockClock, wait_all_tasks_blocked
 
 from tests.peer import Peer, open_peer
 from trio_signalr.errors import HubClosed, HubException, InvocationError, PayloadError
@@ -190,7 +190,7 @@ async def test_an_item_that_cannot_be_encoded_is_not_sent_and_the_upload_goes_on
         await peer.complete(str(message.invocation_id))
 
 
-async def test_a_second_sender_is_told_at_once() -> None:
+async def test_a_second_sender_is_told_at_once(autojump_clock: MockClock) -> None:
     async with open_peer() as (hub, peer):
         await peer.rest()
         peer.transport.stall(outgoing=False)
@@ -412,7 +412,7 @@ async def test_a_failing_iterable_beside_an_upload_fails_the_upload() -> None:
         await peer.rest()
 
 
-async def test_an_upload_waits_when_the_connection_is_behind_and_memory_stays_flat() -> None:
+async def test_an_upload_waits_when_the_connection_is_behind_and_memory_stays_flat(autojump_clock: MockClock) -> None:
     async with open_peer() as (hub, peer):
         await peer.rest()
         peer.transport.stall(outgoing=False)

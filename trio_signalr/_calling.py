@@ -127,6 +127,7 @@ async def upload(
 
 async def _start(connection: Connection, call: Call, data: bytes) -> None:
     """Wait for a place and put the call; from then on it must be given up if it is not over."""
+    await trio.lowlevel.checkpoint_if_cancelled()  # what is cancelled already leaves no trace
     outbox = await connection.wait_for_outbox()
     call.start(outbox, data)
     for upload_stream in call.uploads:

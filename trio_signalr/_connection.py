@@ -132,7 +132,9 @@ class Connection:
             elif outbox.has_room:
                 return outbox
             else:
-                await outbox.wait_for_room()
+                await outbox.wait_for_room()  # our turn now, though others may stand in line behind us
+                if self.ending is None and outbox is self._open_outbox():
+                    return outbox
 
     def _open_outbox(self) -> Outbox | None:
         """The current session's outbox, if this task may use it now."""

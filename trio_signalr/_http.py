@@ -330,7 +330,7 @@ class HubHttp:
     def _refusal(self, purpose: _Purpose, response: httpx.Response, body: bytes, hints: Mapping[int, str]) -> Exception:
         """Turn an unwanted status into an error that says what the server said, and what that often means."""
         status = response.status_code
-        answer = f"{status} {response.reason_phrase}".strip()
+        answer = f"{status} {response.reason_phrase or httpx.codes.get_reason_phrase(status)}".strip()
         if excerpt := self._token.redacted(_excerpt(response, body)):
             answer += f" ({excerpt})"
         hint = _redirect_hint(response) if response.has_redirect_location else hints.get(status)
@@ -433,17 +433,20 @@ _TIMEOUTS: dict[type[Exception], str] = {
 
 
 def _reason(exc: Exception) -> str:
-    """Say what went wrong: httpx's errors often say nothing, what they come from says more."""
-    text = _TIMEOUTS.get(type(exc)) or _first_text(exc) or type(exc).__name__
+    """Say what went wrong: httpx's errors often say little, what they come from says more."""
+    chain = list(_chain(exc))
+    causes = [str(each) for each in chain if isinstance(each, OSError) and each.strerror]
+    told = causes or [text for text in map(str, chain) if text]
+    text = _TIMEOUTS.get(type(exc)) or (told[0] if told else type(exc).__name__)
     return f"the proxy refused: {text}" if isinstance(exc, httpx.ProxyError) else text
 
 
-def _first_text(exc: BaseException | None) -> str:
+def _chain(exc: BaseException | None) -> Iterator[BaseException]:
     while exc is not None:
-        if text := str(exc).strip():
-            return text
+        yield exc
         exc = exc.__cause__ or exc.__context__
-    return ""
+        if isinstance(exc, BaseExceptionGroup):
+            exc = exc.exceptions[0]
 
 
 class _Trace:
@@ -512,8 +515,8 @@ class Wire:
             if self._closed:
                 raise trio.ClosedResourceError("the connection was closed on this side") from exc
             slow = isinstance(exc, httpcore.WriteTimeout)
-            text = "the peer took nothing for the http_client's write timeout" if slow else _first_text(exc)
-            raise trio.BrokenResourceError(text or type(exc).__name__) from exc
+            text = "the peer took nothing for the http_client's write timeout" if slow else _reason(exc)
+            raise trio.BrokenResourceError(text) from exc
 
 
 # Negotiating
