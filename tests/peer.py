@@ -13,9 +13,9 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from trio_signalr._connection import ConnectionOptions, Link
 from trio_signalr._hub import HubConnection, run_hub
-from trio_signalr._session import SessionOptions
+from trio_signalr._link import Link
+from trio_signalr._open import connection_options
 from trio_signalr.messages import Completion, HubMessage, Invocation, Ping, ReceivedMessage, StreamItem
 from trio_signalr.protocols import HubProtocol, JsonHubProtocol
 from trio_signalr.protocols.handshake import HandshakeReader, encode_response, parse_request
@@ -111,7 +111,7 @@ class PeerConnector:
         return self.peers[-1]
 
     @asynccontextmanager
-    async def open_link(self, protocol: HubProtocol, options: SessionOptions) -> AsyncGenerator[Link]:
+    async def open_link(self, protocol: HubProtocol, *, max_message_size: float) -> AsyncGenerator[Link]:
         self.attempts.append(trio.current_time())
         await trio.lowlevel.checkpoint()
         if self.failures:
@@ -138,6 +138,6 @@ async def open_peer(
 ) -> AsyncGenerator[tuple[HubConnection, Peer]]:
     """A hub connected to a peer, and the peer."""
     connector = connector or PeerConnector()
-    settings = ConnectionOptions(SessionOptions(**options), reconnect, on_connected)
+    settings = connection_options(reconnect=reconnect, on_connected=on_connected, **options)
     async with run_hub(connector, protocol or JsonHubProtocol(), settings, handlers) as hub:
         yield hub, connector.peer

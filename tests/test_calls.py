@@ -93,7 +93,9 @@ async def test_a_failed_method_raises_the_servers_text_and_names_the_method() ->
 
 
 @pytest.mark.parametrize("answer", [("text",), (None,), ()])
-async def test_an_answer_that_does_not_fit_ends_only_its_call(protocol: HubProtocol, answer: tuple[object, ...]) -> None:
+async def test_an_answer_that_does_not_fit_ends_only_its_call(
+    protocol: HubProtocol, answer: tuple[object, ...]
+) -> None:
     async with open_peer(protocol) as (hub, peer), trio.open_nursery() as nursery:
 
         async def call() -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import trio
+import trio.lowlevel
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from tests.peer import Peer, open_peer
@@ -443,7 +444,7 @@ async def test_a_hundred_thousand_items_leave_in_few_transport_messages() -> Non
 
 
 async def test_other_tasks_run_while_an_iterable_never_waits() -> None:
-    async with open_peer() as (hub, peer), trio.open_nursery() as nursery:
+    async with open_peer() as (hub, _peer), trio.open_nursery() as nursery:
         ticks = 0
 
         async def tick() -> None:
@@ -466,7 +467,7 @@ async def test_the_end_of_the_block_cancels_an_upload_by_a_task_outside_of_it() 
             async def outsider() -> None:
                 with pytest.raises(trio.ClosedResourceError):
                     async with hub.upload("UploadStream") as upload:
-                        await trio.sleep(0)
+                        await trio.lowlevel.checkpoint()
                         while True:
                             await upload.send(1)
                             await wait_all_tasks_blocked()

@@ -10,7 +10,7 @@ from __future__ import annotations
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from itertools import count
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import trio
 
@@ -25,42 +25,21 @@ from .retry import RetryContext
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
-    from contextlib import AbstractAsyncContextManager
 
     from ._calls import Unsettled
+    from ._link import Connector
     from ._session import SessionOptions
     from ._tools import Outbox
     from .protocols import HubProtocol
     from .retry import RetryPolicy
     from .transports import Transport
 
-__all__ = ["LEFT", "Connection", "ConnectionOptions", "Connector", "Link"]
+__all__ = ["LEFT", "Connection", "ConnectionOptions"]
 
 LEFT = Ending("left", "the block of this hub was left: nothing can be called any more")
 
 _greeting: ContextVar[Session | None] = ContextVar("_greeting", default=None)
 """The session whose ``on_connected`` this task belongs to: its calls need not wait for the others' turn."""
-
-
-@dataclass(frozen=True, slots=True)
-class Link:
-    """An open transport.
-
-    Attributes:
-        transport: It.
-        connection_id: What the server calls us; ``None`` if negotiation was skipped.
-    """
-
-    transport: Transport
-    connection_id: str | None
-
-
-class Connector(Protocol):
-    """Knows how to reach the hub, each time anew."""
-
-    def open_link(self, protocol: HubProtocol, options: SessionOptions) -> AbstractAsyncContextManager[Link]:
-        """Open a transport to the hub, for the length of the block."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +166,7 @@ class Connection:
             Exception: Connecting failed.
         """
         options = self._options.session
-        async with self._connector.open_link(self.protocol, options) as link:
+        async with self._connector.open_link(self.protocol, max_message_size=options.max_message_size) as link:
             session = Session(link.transport, self.protocol, options, self.calls, self.handlers, self._flow)
             self.connection_id = link.connection_id
             self.transport = link.transport.name

@@ -228,7 +228,8 @@ class HubHttp:
         Raises:
             NegotiationError: No answer, or one with a status other than 200.
         """
-        purpose = _Purpose(NegotiationError, f"Negotiating at {without_secrets(url)} failed", without_secrets(url))
+        where = without_secrets(url)
+        purpose = _Purpose(NegotiationError, f"Negotiating at {where} failed", where)
         token = await self._token.ask()
         response = await self._send(purpose, "POST", url, token=token)
         try:
@@ -251,9 +252,8 @@ class HubHttp:
         Raises:
             TransportError: No answer, or a refusal: ``.status`` is the server's.
         """
-        purpose = _Purpose(
-            TransportError, f"Opening a WebSocket to {without_secrets(url)} failed", without_secrets(url)
-        )
+        where = without_secrets(url)
+        purpose = _Purpose(TransportError, f"Opening a WebSocket to {where} failed", where, upgrades=True)
         token = await self._token.ask()
         response = await self._send(purpose, "GET", url, token=token, headers=headers, read_timeout=CONNECT_TIMEOUT)
         try:
@@ -389,9 +389,12 @@ def _excerpt(response: httpx.Response, body: bytes) -> str:
 
 def _redirect_hint(response: httpx.Response) -> str:
     """Say where an HTTP redirect wants to go; it is not followed, for a POST or an upgrade seldom survives it."""
-    target = urljoin(str(response.url), response.headers["Location"])
-    if target == str(response.url.copy_with(scheme="https", port=None)):
-        return "use the https URL"
+    try:
+        target = urljoin(str(response.url), response.headers["Location"])
+    except ValueError:
+        return "it redirects to nowhere"
+    if response.url.scheme == "http" and target.startswith("https:"):
+        return f"it redirects to {without_secrets(target)}: use an https URL"
     return f"it redirects to {without_secrets(target)}, a login page perhaps: are credentials missing?"
 
 
@@ -402,6 +405,7 @@ class _Purpose:
     error: type[NegotiationError] | type[TransportError]
     failed: str
     url: str
+    upgrades: bool = False
 
     def failure(self, reason: str, *, status: int | None = None) -> NegotiationError | TransportError:
         return self.error(f"{self.failed}: {reason}", url=self.url, status=status)
@@ -412,7 +416,7 @@ class _Purpose:
         try:
             yield
         except (httpx.RequestError, httpx.InvalidURL) as exc:
-            http2 = trace is not None and trace.http2 and isinstance(exc, httpx.LocalProtocolError)
+            http2 = self.upgrades and trace is not None and trace.http2
             raise self.failure(_NO_HTTP_2 if http2 else _reason(exc)) from exc
 
 

@@ -26,8 +26,9 @@ if TYPE_CHECKING:
 
     from typing_extensions import TypeForm
 
-    from ._connection import ConnectionOptions, Connector
+    from ._connection import ConnectionOptions
     from ._handlers import Handler, Registration
+    from ._link import Connector
     from ._states import HubState, StateChange
     from ._streams import HubStream
     from ._uploads import Upload

@@ -144,8 +144,6 @@ class Session:
             if not data:
                 raise HandshakeError("the connection was closed before the hub answered the handshake")
             response = reader.feed(data)
-        if response.error is not None:
-            raise HandshakeError(f"the hub refused the handshake: {response.error}")
         return reader.rest
 
     # The middle

@@ -1,0 +1,43 @@
+"""TLS for 127.0.0.1: a self-signed certificate that is good for a century, and only for tests."""
+
+from __future__ import annotations
+
+import ssl
+import tempfile
+
+__all__ = ["client_context", "server_context"]
+
+KEY = """\
+-----BEGIN PRIVATE KEY-----
+MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgAIVfQknqz0ePBQt3
+nTDCJli5fbSp6DsQ9Dh7kK1NX6uhRANCAASPdxK8wGJL17XlV95VEKzYCJIWz6Vm
+SI6tRDEz6GVCU5cEd0S7XKwRaaNJwhFLvhFNY7NcobtwGNZXLmoPf/IH
+-----END PRIVATE KEY-----
+"""
+
+CERTIFICATE = """\
+-----BEGIN CERTIFICATE-----
+MIIBojCCAUigAwIBAgIUTUC/AqmrsWw58vxyd11GpNeUH8YwCgYIKoZIzj0EAwIw
+HTEbMBkGA1UEAwwSdHJpb19zaWduYWxyIHRlc3RzMCAXDTI2MTEyMTEyMzI0NloY
+DzIxMjYxMDI4MTIzMjQ2WjAdMRswGQYDVQQDDBJ0cmlvX3NpZ25hbHIgdGVzdHMw
+WTATBgcqhkjOPQIBBggqhkjOPQMBBwNCAASPdxK8wGJL17XlV95VEKzYCJIWz6Vm
+SI6tRDEz6GVCU5cEd0S7XKwRaaNJwhFLvhFNY7NcobtwGNZXLmoPf/IHo2QwYjAd
+BgNVHQ4EFgQUJ0RZAse+t3SwMGVVYhvxUHPYXhcwHwYDVR0jBBgwFoAUJ0RZAse+
+t3SwMGVVYhvxUHPYXhcwDwYDVR0TAQH/BAUwAwEB/zAPBgNVHREECDAGhwR/AAAB
+MAoGCCqGSM49BAMCA0gAMEUCIQDH9aayi0OWa9Snw09bHCFRzwXwAQbYfyZRASpF
+vY07aAIgMHsk0znsQvGpsMhgxye46C35TqngJPHKkiWcVfMIeZw=
+-----END CERTIFICATE-----
+"""
+
+
+def server_context() -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    with tempfile.NamedTemporaryFile("w") as file:
+        file.write(KEY + CERTIFICATE)
+        file.flush()
+        context.load_cert_chain(file.name)
+    return context
+
+
+def client_context() -> ssl.SSLContext:
+    return ssl.create_default_context(cadata=CERTIFICATE)

@@ -1,0 +1,108 @@
+"""Reaching a hub over the network: negotiate, then the first transport that works, in the server's order."""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import TYPE_CHECKING
+
+from ._http import negotiate
+from ._link import Link
+from .errors import NegotiationError, TransportError
+from .negotiation import TRANSPORTS, choose_transports, http_url, without_secrets
+from .transports.websockets import open_websocket
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Callable, Iterable
+    from contextlib import AbstractAsyncContextManager
+    from typing import Any
+
+    from ._http import HubHttp, Negotiated
+    from .protocols import HubProtocol
+    from .transports import Transport
+
+__all__ = ["HttpConnector"]
+
+_OPENERS: dict[str, Callable[..., AbstractAsyncContextManager[Transport]]] = {"websockets": open_websocket}
+
+
+class HttpConnector:
+    """Connects to one URL, each time from the start: with a new negotiation and a newly asked token.
+
+    Args:
+        http: How to reach the server.
+        url: The hub's URL.
+        transports: Names of the transports allowed.
+        skip_negotiation: Open a WebSocket at once.
+
+    Raises:
+        ValueError: The URL is no hub URL, or the transports make no sense.
+    """
+
+    def __init__(self, http: HubHttp, url: str, *, transports: Iterable[str], skip_negotiation: bool) -> None:
+        self._http = http
+        self._url = http_url(url)
+        self._allowed = _checked(transports)
+        self._skip_negotiation = skip_negotiation
+        if skip_negotiation and "websockets" not in self._allowed:
+            raise ValueError("only WebSockets work without negotiation: transports must include 'websockets'")
+
+    def __repr__(self) -> str:
+        return f"<HttpConnector to {without_secrets(self._url)!r}>"
+
+    @asynccontextmanager
+    async def open_link(self, protocol: HubProtocol, *, max_message_size: float) -> AsyncGenerator[Link]:
+        """Open a transport to the hub, for the length of the block.
+
+        Raises:
+            NegotiationError: Negotiating failed, or nothing that the server offers can be used.
+            TransportError: No transport could be opened; the text tells why for each.
+        """
+        settings: dict[str, Any] = {"transfer_format": protocol.transfer_format, "max_message_size": max_message_size}
+        if self._skip_negotiation:
+            async with open_websocket(self._http, self._url, **settings) as transport:
+                yield Link(transport, None)
+        else:
+            async with AsyncExitStack() as stack:
+                yield await self._open_first(stack, settings)
+
+    async def _open_first(self, stack: AsyncExitStack, settings: dict[str, Any]) -> Link:
+        """Open the first transport that works; each further try negotiates again, for the old id may be spent."""
+        negotiated = await negotiate(self._http, self._url)
+        choice = choose_transports(
+            negotiated.answer.transports, allowed=self._allowed, transfer_format=settings["transfer_format"]
+        )
+        failures: list[TransportError] = []
+        for name in choice.candidates:
+            if failures:
+                negotiated = await negotiate(negotiated.http, negotiated.url, max_requests=1)
+            try:
+                return await self._open(stack, name, negotiated, settings)
+            except TransportError as error:
+                failures.append(error)
+        raise _none_worked(negotiated, choice.skipped, failures)
+
+    async def _open(self, stack: AsyncExitStack, name: str, negotiated: Negotiated, settings: dict[str, Any]) -> Link:
+        opening = _OPENERS[name](negotiated.http, negotiated.connect_url, **settings)
+        return Link(await stack.enter_async_context(opening), negotiated.answer.connection_id)
+
+
+def _checked(transports: Iterable[str]) -> frozenset[str]:
+    names = frozenset([transports] if isinstance(transports, str) else transports)
+    known = [name for name in TRANSPORTS.values() if name in _OPENERS]
+    if not names or not names <= {*known}:
+        raise ValueError(f"transports must be some of {', '.join(map(repr, known))}, not {sorted(names)}")
+    return names
+
+
+def _none_worked(negotiated: Negotiated, skipped: tuple[str, ...], failures: list[TransportError]) -> Exception:
+    where = without_secrets(negotiated.url)
+    reasons = "; ".join([*map(str, failures), *skipped])
+    if not failures:
+        text = f"None of the transports that {where} offers can be used: {reasons or 'it offers none'}"
+        return NegotiationError(text, url=where, status=200)
+    if len(failures) == 1 and not skipped:
+        return failures[0]
+    text = f"Unable to connect to {where} with any of the available transports: {reasons}"
+    error = TransportError(text, url=where, status=failures[-1].status)
+    error.__cause__ = failures[-1]
+    return error

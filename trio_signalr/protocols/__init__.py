@@ -1,0 +1,14 @@
+"""Hub protocols: how hub messages look as bytes. Sans-I/O; the same code plays client and server."""
+
+from ._base import DEFAULT_MAX_MESSAGE_SIZE, HubProtocol, MessageParser, TransferFormat
+from .json import JsonHubProtocol
+from .messagepack import MessagePackHubProtocol
+
+__all__ = [
+    "DEFAULT_MAX_MESSAGE_SIZE",
+    "HubProtocol",
+    "JsonHubProtocol",
+    "MessagePackHubProtocol",
+    "MessageParser",
+    "TransferFormat",
+]

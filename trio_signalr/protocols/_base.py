@@ -1,0 +1,78 @@
+"""What a hub protocol owes to the rest: bytes to messages, messages to bytes, no I/O."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Literal, TypeAlias, TypeVar
+
+if TYPE_CHECKING:
+    from msgspec import Raw
+    from typing_extensions import TypeForm
+
+    from ..messages import HubMessage, ReceivedMessage
+
+__all__ = ["DEFAULT_MAX_MESSAGE_SIZE", "HubProtocol", "MessageParser", "TransferFormat"]
+
+T = TypeVar("T")
+
+TransferFormat: TypeAlias = Literal["Text", "Binary"]
+"""What a transport must be able to carry, spelled as negotiate spells it."""
+
+DEFAULT_MAX_MESSAGE_SIZE = 64 * 2**20
+"""Bytes of one incoming hub message, its framing not counted."""
+
+
+class MessageParser(ABC):
+    """Turns the bytes of one connection into hub messages, wherever they were cut or joined.
+
+    One parser serves one direction of one connection; it keeps the bytes of the message that is not complete yet.
+    """
+
+    @abstractmethod
+    def feed(self, data: bytes) -> list[ReceivedMessage]:
+        """Take the next bytes and return the messages that are now complete, in order.
+
+        Messages of unknown type are left out, as all clients do. When malformed input follows good messages in
+        ``data``, the good ones are returned and the error is raised by the next call: call again, with ``b""``, until
+        nothing comes.
+
+        Raises:
+            ProtocolError: The input is malformed or a message is beyond the limit; every further call raises it too.
+        """
+
+
+class HubProtocol(ABC):
+    """An encoding of hub messages. Stateless, so one object serves any number of connections.
+
+    Attributes:
+        name: As the handshake spells it.
+        transfer_format: What the transport must be able to carry.
+    """
+
+    name: str
+    transfer_format: TransferFormat
+
+    @abstractmethod
+    def encode(self, message: HubMessage[object]) -> bytes:
+        """Return ``message`` with its framing.
+
+        Raises:
+            PayloadError: A payload that this protocol cannot encode; ``.path`` starts at the payload's own place
+                (``$.arguments[1].when``, ``$.item``, ``$.result``).
+        """
+
+    @abstractmethod
+    def parser(self, *, max_message_size: float = DEFAULT_MAX_MESSAGE_SIZE) -> MessageParser:
+        """Return a parser for the messages of one connection.
+
+        Args:
+            max_message_size: Bytes that one message may have, framing not counted; ``math.inf`` for no limit.
+        """
+
+    @abstractmethod
+    def decode_payload(self, payload: Raw, type_: TypeForm[T]) -> T:
+        """Return a received payload as a value of ``type_`` (``typing.Any``: plain decoded values).
+
+        Raises:
+            PayloadError: The payload does not fit, or is malformed inside; ``.path`` starts with ``$``, the payload.
+        """

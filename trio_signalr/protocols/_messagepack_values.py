@@ -1,0 +1,141 @@
+"""Python values as ASP.NET Core's MessagePack defaults read them: enums by name, objects as maps, times as timestamps.
+
+Everything that MessagePack itself has (nil, booleans, numbers, text, bytes, ``list``, ``dict``) never comes here.
+
+Source: the protocol notes, ".NET values in MessagePack", seen on ASP.NET Core 10.
+"""
+
+from __future__ import annotations
+
+from datetime import date, datetime, time, timedelta, timezone
+from enum import Enum
+from functools import singledispatch
+
+from msgpack import ExtType, Timestamp
+from msgspec import Raw, Struct, to_builtins
+from msgspec.msgpack import Ext, decode
+
+from ._payloads import fields_of
+
+_EPOCH = datetime(1970, 1, 1)
+_SECOND = timedelta(seconds=1)
+_MINUTE = timedelta(minutes=1)
+_MICROSECOND = timedelta(microseconds=1)
+_TICKS = 10
+"""Ticks, .NET's 100 ns, in a microsecond."""
+
+
+def plain(value: object) -> object:
+    """Return ``value`` one step nearer to what MessagePack has; its parts may need this too.
+
+    Raises:
+        TypeError: There is no such step.
+    """
+    # Before all else: an IntEnum is an int too, but it is its name that .NET wants.
+    return _enum(value) if isinstance(value, Enum) else _plain(value)
+
+
+def _enum(member: Enum) -> object:
+    if isinstance(member.value, str):
+        return member.value
+    name = member.name or str(member.value)  # no flag at all has no name; .NET reads the number as text
+    return name.replace("|", ", ")  # flags together are "Red, Blue" in .NET
+
+
+@singledispatch
+def _plain(value: object) -> object:
+    members = fields_of(value)
+    # UUID and Decimal become text here; msgspec's TypeError for what it does not know either says it well.
+    return to_builtins(value) if members is None else dict(members)
+
+
+@_plain.register
+def _(value: Struct) -> object:
+    config = value.__struct_config__
+    tag = {} if config.tag_field is None else {config.tag_field: config.tag}
+    members = {**tag, **dict(fields_of(value) or ())}
+    return list(members.values()) if config.array_like else members
+
+
+# Classes of the user's that derive from what MessagePack has; the exact types themselves only come when out of range.
+
+
+@_plain.register
+def _(value: int) -> object:
+    if type(value) is int:
+        raise OverflowError("an integer beyond 64 bits")
+    return int(value)
+
+
+@_plain.register
+def _(value: float) -> object:
+    return float(value)
+
+
+@_plain.register
+def _(value: str) -> object:
+    return str.__str__(value)  # its own __str__ may say something else
+
+
+@_plain.register(bytes)
+@_plain.register(bytearray)
+def _(value: bytes | bytearray) -> object:
+    return bytes(value)
+
+
+@_plain.register(tuple)
+@_plain.register(list)
+@_plain.register(set)
+@_plain.register(frozenset)
+def _(value: tuple[object, ...] | list[object] | set[object] | frozenset[object]) -> object:
+    return list(value)
+
+
+@_plain.register
+def _(value: dict) -> object:  # type: ignore[type-arg]
+    return dict(value)
+
+
+@_plain.register
+def _(value: datetime) -> object:
+    """A ``DateTime`` for UTC or no time zone, a ``DateTimeOffset`` for any other."""
+    offset = value.utcoffset()
+    if not offset:
+        return _timestamp(value)
+    # The offset's unit is the minute; some old ones are finer, but the instant must be right.
+    minutes = round(offset / _MINUTE)
+    return [_timestamp(value.astimezone(timezone(minutes * _MINUTE))), minutes]
+
+
+def _timestamp(reading: datetime) -> Timestamp:
+    """What the clock reads, taken as UTC."""
+    # Integers all the way: datetime.timestamp() is a float, and asks for the local time zone.
+    seconds, rest = divmod(reading.replace(tzinfo=None) - _EPOCH, _SECOND)
+    return Timestamp(seconds, rest // _MICROSECOND * 1000)
+
+
+@_plain.register
+def _(value: timedelta) -> object:
+    return value // _MICROSECOND * _TICKS
+
+
+@_plain.register
+def _(value: date) -> object:
+    return value.toordinal() - 1  # DateOnly counts days from 0001-01-01
+
+
+@_plain.register
+def _(value: time) -> object:
+    if value.tzinfo is not None:
+        raise TypeError("a time with a time zone: TimeOnly has none")
+    return ((value.hour * 60 + value.minute) * 60 + value.second) * 1_000_000 * _TICKS + value.microsecond * _TICKS
+
+
+@_plain.register
+def _(value: Raw) -> object:
+    return decode(value)  # a payload as received, sent on
+
+
+@_plain.register
+def _(value: Ext) -> object:
+    return ExtType(value.code, bytes(value.data))

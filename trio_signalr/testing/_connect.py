@@ -1,0 +1,127 @@
+"""Connections in memory: the real client on one end, the test hub on the other, no network in between.
+
+The two sides run in one block. Its end goes in the order of a real connection's: the client says goodbye first, then
+the server reads that and ends its methods. So the server's side is shielded until it has read all that the client sent;
+that cannot take long, since the client's end is closed by then.
+"""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, TypedDict
+
+import trio
+
+from .._endings import choose_error, raise_as_is
+from .._hub import run_hub
+from .._link import Link
+from .._open import as_protocol, connection_options
+from ..transports._memory import memory_transport_pair
+from ._incoming import Incoming
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+
+    from .._handlers import Handler
+    from .._hub import HubConnection
+    from ..protocols import HubProtocol
+    from ..retry import RetryPolicy
+    from ._shared import Shared
+
+__all__ = ["ConnectOptions", "connect", "open_server_side"]
+
+
+class ConnectOptions(TypedDict, total=False):
+    """Options that mean the same as for ``open_hub``."""
+
+    handlers: Mapping[str, Handler] | None
+    reconnect: RetryPolicy | bool | None
+    on_connected: Callable[[HubConnection], Awaitable[object]] | None
+    keep_alive_interval: float
+    server_timeout: float
+    handshake_timeout: float
+    close_timeout: float
+    max_message_size: float
+
+
+@asynccontextmanager
+async def connect(
+    shared: Shared, protocol: str | HubProtocol, options: ConnectOptions
+) -> AsyncGenerator[HubConnection]:
+    """See :meth:`HubServer.connect`."""
+    codec = as_protocol(protocol)
+    handlers = options.pop("handlers", None)
+    settings = connection_options(**options)
+    async with open_server_side(shared, () if isinstance(protocol, str) else (codec,)) as connector:
+        async with run_hub(connector, codec, settings, handlers) as hub:
+            yield hub
+
+
+@asynccontextmanager
+async def open_server_side(shared: Shared, protocols: tuple[HubProtocol, ...]) -> AsyncGenerator[MemoryConnector]:
+    """The tasks of the server's side. What the block raises comes out as it is, once they have ended."""
+    body_error: BaseException | None = None
+    came_out: BaseException | None = None
+    try:
+        async with trio.open_nursery() as nursery:
+            connector = MemoryConnector(shared, protocols, nursery)
+            try:
+                yield connector
+            except Exception as error:
+                body_error = error  # raised below: the server's side is not cancelled, it ends by itself
+            except BaseException as error:
+                body_error = error
+                raise
+            finally:
+                await connector.client_left()
+    except BaseException as error:
+        came_out = error
+    chosen = choose_error(came_out, body_error)
+    del came_out, body_error
+    if chosen is not None:
+        raise_as_is(chosen)
+
+
+class MemoryConnector:
+    """Reaches the test hub without a network.
+
+    Args:
+        shared: What all connections of the server share.
+        protocols: Hub protocols that the server does not have by itself.
+        nursery: Where the server's side runs.
+    """
+
+    def __init__(self, shared: Shared, protocols: tuple[HubProtocol, ...], nursery: trio.Nursery) -> None:
+        self._shared = shared
+        self._protocols = protocols
+        self._nursery = nursery
+        self._served: list[tuple[Incoming, trio.CancelScope]] = []
+
+    @asynccontextmanager
+    async def open_link(self, protocol: HubProtocol, *, max_message_size: float) -> AsyncGenerator[Link]:
+        """See :meth:`Connector.open_link`."""
+        await trio.lowlevel.checkpoint()
+        client_end, server_end = memory_transport_pair()
+        incoming = Incoming(self._shared, server_end, self._protocols)
+        scope = trio.CancelScope(shield=True)
+        self._served.append((incoming, scope))
+        self._nursery.start_soon(self._serve, incoming, scope, name=f"trio_signalr.testing connection {incoming.id}")
+        try:
+            yield Link(client_end, incoming.id)
+        finally:
+            await trio.aclose_forcefully(client_end)
+
+    @staticmethod
+    async def _serve(incoming: Incoming, scope: trio.CancelScope) -> None:
+        with scope:
+            await incoming.run()
+
+    async def client_left(self) -> None:
+        """Let the server's side read what the client has said, then take its shield away."""
+        with trio.CancelScope(shield=True):
+            for incoming, _ in self._served:
+                incoming.client_left()
+            for incoming, _ in self._served:
+                await incoming.drained.wait()
+        for _, scope in self._served:
+            scope.shield = False

@@ -1,0 +1,367 @@
+"""One connection to a test hub, from behind the handshake to its end.
+
+::
+
+    helpers        read, write, ping, watch (the client's silence)
+    └─ work        the on_connected hooks, then one task that handles messages in order
+       └─ methods  a task each
+
+Whoever sees the end first says why, and the work is cancelled; the helpers stay for the goodbye. What a client does
+wrong, and what hub methods raise, is answered; only a bug of the server itself flies.
+
+Reading is ahead of handling: messages are recorded as they come, and wait for their turn.
+"""
+
+from __future__ import annotations
+
+import inspect
+import logging
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+import trio
+
+from .._endings import open_tasks
+from ..errors import ProtocolError, TransportError
+from ..messages import CancelInvocation, Close, Completion, Invocation, Ping, StreamInvocation, StreamItem
+from ..protocols.handshake import encode_response
+from ._answers import Answers
+from ._calls import Calls, Context, context
+from ._client import Client
+from ._records import Received, plain
+from ._texts import CLIENT_SILENT, CLOSED, describe, size_exceeded
+from ._uploads import Uploads
+from ._wire import Gate, Inbox, Wire
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ..messages import HubMessage, ReceivedMessage
+    from ..protocols import HubProtocol, MessageParser
+    from ..transports import Transport
+    from ._shared import Shared
+
+__all__ = ["Connection"]
+
+CLOSE_TIMEOUT = 5.0
+"""Seconds for the client to take the last words and close its side, as in ASP.NET Core."""
+
+LINGER = 1.0
+"""Seconds for the reader to see how a connection ended whose writer has failed."""
+
+logger = logging.getLogger("trio_signalr.testing")
+
+
+@runtime_checkable
+class Cuttable(Protocol):
+    """A transport that can be broken on purpose."""
+
+    def cut(self, *, keep: bool) -> None:
+        """Break it in both directions; with ``keep``, what is under way still arrives."""
+
+
+class Connection:
+    """One client's connection, and the task that serves it.
+
+    Attributes:
+        id: The connection id.
+        protocol: What the client speaks.
+        client: What users hold of it.
+        wire: The way to the client.
+        calls: The hub methods that run.
+        answers: The calls of the client that wait for an answer.
+        alive: Whether it has not ended.
+        error: Why it has, if that was no orderly end.
+        drained: Set when all that the client will ever send was read.
+    """
+
+    def __init__(
+        self, shared: Shared, transport: Transport, id_: str, protocol: HubProtocol, drained: trio.Event
+    ) -> None:
+        options = shared.options
+        self._shared = shared
+        self._transport = transport
+        self._options = options
+        self._incoming, self._outgoing = Gate(), Gate()
+        self._work_scope = trio.CancelScope()
+        self._armed = trio.Event()
+        self._over = trio.Event()
+        self._last_heard = trio.current_time()
+        self._received: list[ReceivedMessage] = []
+        self._plain: list[HubMessage[Any]] = []
+        self._inbox = Inbox(lambda: self.calls.cancel_all())
+        self._uploads = Uploads(protocol, detailed=options.detailed_errors, blocking=self._inbox.blocking)
+        self.id = id_
+        self.protocol = protocol
+        self.client = Client(self)
+        self.wire = Wire(protocol)
+        self.calls = Calls(self.client, shared, self.wire, self._inbox, self._uploads)
+        self.answers = Answers(self.wire, shared.question_ids)
+        self.alive = True
+        self.error: str | None = None
+        self.drained = drained
+
+    # Its life
+
+    async def run(self, rest: bytes) -> None:
+        """Accept the handshake and serve the client until it has gone.
+
+        Args:
+            rest: What came behind the handshake request.
+        """
+        self.wire.post_raw(encode_response())
+        self._shared.joined(self.client)
+        try:
+            async with open_tasks() as helpers:
+                helpers.start_soon(self._read, rest)
+                for task in (self._write, self._ping, self._watch):
+                    helpers.start_soon(task)
+                greeted = await self._work()
+                await self._say_goodbye()
+        finally:
+            self.end("the server was cancelled")
+            self.wire.outbox.close()
+            self.drained.set()
+            self._over.set()
+            self._shared.left(self.client)
+        if greeted:
+            await self._run_farewells()
+
+    async def _work(self) -> bool:
+        """Greet the client, and handle what it sends; return whether it was greeted without failure."""
+        greeted = False
+        with self._work_scope:
+            async with open_tasks() as methods:
+                greeted = await self._run_greetings()
+                while (batch := await self._inbox.take()) is not None:
+                    messages, size = batch
+                    await self._handle_all(messages, methods)
+                    self._inbox.done(size)
+                    self._last_heard = trio.current_time()
+        return greeted
+
+    async def _handle_all(self, messages: list[ReceivedMessage], methods: trio.Nursery) -> None:
+        for message in messages:
+            if self.alive:
+                await self._handle(message, methods)
+
+    async def _handle(self, message: ReceivedMessage, methods: trio.Nursery) -> None:
+        match message:
+            case StreamItem():
+                await self._uploads.item(message)
+            case Invocation() | StreamInvocation():
+                await self.calls.start(message, methods)
+            case Completion():
+                if not self._uploads.completion(message):
+                    self.answers.completion(message)
+            case CancelInvocation():
+                self.calls.cancel(message.invocation_id)
+            case Close():
+                self.end(message.error, Close())
+
+    def end(self, error: str | None, close: Close | None = None) -> None:
+        """The connection is over; the first reason counts.
+
+        Waiting methods are told first, so that they see the error and not a cancellation.
+
+        Args:
+            error: Why, if it is no orderly end.
+            close: The last words.
+        """
+        if not self.alive:
+            return
+        self.alive = False
+        self.error = error
+        if close is not None:
+            self.wire.post(close)
+        self.wire.finish()
+        self._uploads.lose_all()
+        self.answers.lose_all()
+        self._work_scope.cancel()
+
+    def _end_with(self, error: Exception, *, allow_reconnect: bool) -> None:
+        """End it because of ``error``, and tell the client as much as it may know."""
+        text = describe(CLOSED, error, detailed=self._options.detailed_errors)
+        self.end(str(error), Close(text, allow_reconnect))
+
+    async def _say_goodbye(self) -> None:
+        with trio.move_on_after(CLOSE_TIMEOUT):
+            await self.wire.outbox.flushed()
+            await self._transport.aclose()
+
+    # Reading
+
+    async def _read(self, data: bytes) -> None:
+        """Take in what the client sends, until there will be no more."""
+        error = None
+        try:
+            await self._take_all(data)
+        except TransportError as exc:
+            error = str(exc)
+        self._inbox.finish(lambda: self.end(error))
+        self._inbox.peer_left()
+        self.drained.set()
+
+    async def _take_all(self, data: bytes) -> None:
+        parser = self.protocol.parser(max_message_size=self._options.max_message_size)
+        try:
+            while True:
+                self._take(parser, data)
+                await self._inbox.wait_for_room()
+                data = await self._receive()
+                if not data:
+                    return
+        except ProtocolError as exc:
+            error = size_exceeded(exc, self._options.max_message_size)
+        self._inbox.finish(lambda: self._end_with(error, allow_reconnect=True))
+        while await self._receive():
+            pass  # means nothing any more, but its end does
+
+    async def _receive(self) -> bytes:
+        await self._incoming.passed()
+        data = await self._transport.receive()
+        await self._incoming.passed()
+        self._last_heard = trio.current_time()
+        return data
+
+    def _take(self, parser: MessageParser, data: bytes) -> None:
+        while messages := parser.feed(data):
+            for message in messages:
+                self._note(message)
+            self._inbox.put(messages, len(data))
+            data = b""
+
+    def _note(self, message: ReceivedMessage) -> None:
+        if isinstance(message, Ping):
+            self._armed.set()
+        if self._options.record:
+            self._received.append(message)
+        if self._shared.observed:
+            self._shared.emit(Received(self.client, plain(message, self.protocol)))
+
+    def received(self) -> list[HubMessage[Any]]:
+        """Everything that came; decoded when somebody asks, for most never do."""
+        fresh, self._received = self._received, []
+        self._plain += [plain(message, self.protocol) for message in fresh]
+        return list(self._plain)
+
+    # Writing, and the clock
+
+    async def _write(self) -> None:
+        """Send what has gathered, all at once."""
+        outbox = self.wire.outbox
+        try:
+            while True:
+                data = b"".join(await outbox.take())
+                await self._outgoing.passed()
+                with trio.fail_after(self._options.send_timeout):
+                    await self._transport.send(data)
+                outbox.done()
+        except TransportError as error:
+            outbox.close()
+            await trio.sleep(LINGER)
+            self.end(str(error))
+        except trio.TooSlowError:
+            self.cut(f"the client took nothing for {self._options.send_timeout:g} s")
+
+    async def _ping(self) -> None:
+        """Ping by the clock, whatever else is sent."""
+        if self._transport.inherent_keep_alive:
+            return
+        while True:
+            await trio.sleep(self._options.keep_alive_interval)
+            if self.wire.outbox.idle:
+                self.wire.post(Ping())
+
+    async def _watch(self) -> None:
+        """Give a silent client up. Its first ping asks for that; while handling waits, silence is our own doing."""
+        await self._armed.wait()
+        timeout = self._options.client_timeout
+        while True:
+            now = trio.current_time()
+            heard = now if self._inbox.blocked else self._last_heard
+            if now >= heard + timeout:
+                return self._end_with(TimeoutError(CLIENT_SILENT), allow_reconnect=True)
+            await trio.sleep_until(heard + timeout)
+
+    # Hooks
+
+    async def _run_greetings(self) -> bool:
+        """Run the ``on_connected`` hooks; ``False`` if one raised, which ends the connection."""
+        token = context.set(Context(self.client, is_hook=True))
+        try:
+            with self.calls.guarded(), self._inbox.blocking():
+                for hook in self._shared.on_connected:
+                    await _call(hook, self.client)
+        except Exception as error:
+            logger.error("an on_connected hook failed", exc_info=error)
+            self._end_with(error, allow_reconnect=False)
+            return False
+        finally:
+            context.reset(token)
+        return True
+
+    async def _run_farewells(self) -> None:
+        context.set(Context(self.client, is_hook=True))
+        for hook in self._shared.on_disconnected:
+            try:
+                await _call(hook, self.client)
+            except Exception as error:
+                logger.error("an on_disconnected hook failed", exc_info=error)
+
+    # What clients and tests ask for
+
+    def check_may_ask(self) -> None:
+        """See that whoever asks the client does not keep the answer from coming.
+
+        Raises:
+            RuntimeError: It would.
+        """
+        current = context.get()
+        if current is None or current.client is not self.client:
+            return
+        if current.is_hook:
+            raise RuntimeError("a hook cannot ask its own client: its messages are not handled meanwhile")
+        if current.has_slot and self._options.max_parallel_invocations == 1:
+            raise RuntimeError(
+                "a method that takes its turn cannot ask its caller: use HubServer(max_parallel_invocations=2) or more"
+            )
+        current.release_slot()  # or the answer might wait behind calls that wait for the slot
+
+    def cut(self, error: str = "the connection was cut", *, keep: bool = False) -> None:
+        """Break it, with no word to the client."""
+        self.end(error)
+        self.wire.outbox.close()
+        if isinstance(self._transport, Cuttable):
+            self._transport.cut(keep=keep)
+
+    async def flushed(self) -> None:
+        """Wait until all is sent, unless it is stalled."""
+        if self._outgoing.is_open:
+            await self.wire.outbox.flushed()
+
+    def stall(self, *, incoming: bool, outgoing: bool) -> None:
+        """Let nothing through that way."""
+        if incoming:
+            self._incoming.shut()
+        if outgoing:
+            self._outgoing.shut()
+
+    def resume(self) -> None:
+        """Let everything through."""
+        self._incoming.open()
+        self._outgoing.open()
+
+    def client_left(self) -> None:
+        """The other end is closed: read to the end of what it sent, whatever holds that up."""
+        self._inbox.unlimit()
+        self.resume()
+
+    async def wait_over(self) -> None:
+        """Wait for the end; a checkpoint."""
+        await self._over.wait()
+
+
+async def _call(hook: Callable[[Client], object], client: Client) -> None:
+    returned = hook(client)
+    if inspect.isawaitable(returned):
+        await returned

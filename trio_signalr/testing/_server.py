@@ -1,0 +1,249 @@
+"""The test hub that users hold."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeVar, overload
+
+from ._calls import context
+from ._client import Client, Clients
+from ._connect import connect
+from ._methods import Method
+from ._options import ServerOptions
+from ._shared import Reception, Shared, find_protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from contextlib import AbstractAsyncContextManager
+    from typing import Unpack
+
+    import trio
+
+    from .._hub import HubConnection
+    from ..protocols import HubProtocol
+    from ._connect import ConnectOptions
+    from ._records import Event
+
+__all__ = ["HubServer"]
+
+F = TypeVar("F", bound="Callable[..., object]")
+
+
+class HubServer:
+    """A SignalR hub in Python, for tests, demos and examples.
+
+    It behaves like ASP.NET Core's hubs, down to the error texts and the limits, and runs the real codec. It holds no
+    task of its own: what runs for a client runs in that client's :meth:`connect` block.
+
+    Args:
+        detailed_errors: Tell clients the type and text of every exception, not only of :exc:`HubException`.
+        max_parallel_invocations: Plain methods of one client that may run side by side, 1 by default: one after
+            another. Streaming methods and those with uploads do not count.
+        keep_alive_interval: Seconds between pings, 15 by default; ``math.inf`` for none.
+        client_timeout: Seconds of silence after which a client that pings is given up, 30 by default.
+        handshake_timeout: Seconds for a client's handshake request, 15 by default.
+        send_timeout: Seconds for a client to take what is sent, 10 by default.
+        max_message_size: Bytes of one hub message from a client, 32 KiB by default; ``math.inf`` for no limit.
+        stream_buffer_capacity: Items of one upload that wait for the method, 10 by default; the next one stops
+            everything else that its client sends.
+        protocols: Hub protocols it speaks, as names or objects.
+        record: Keep what clients send, for :attr:`Client.received`.
+    """
+
+    def __init__(
+        self,
+        *,
+        detailed_errors: bool = False,
+        max_parallel_invocations: int = 1,
+        keep_alive_interval: float = 15.0,
+        client_timeout: float = 30.0,
+        handshake_timeout: float = 15.0,
+        send_timeout: float = 10.0,
+        max_message_size: float = 32 * 1024,
+        stream_buffer_capacity: int = 10,
+        protocols: Iterable[str | HubProtocol] = ("json", "messagepack"),
+        record: bool = True,
+    ) -> None:
+        options = ServerOptions(
+            detailed_errors=detailed_errors,
+            max_parallel_invocations=max_parallel_invocations,
+            keep_alive_interval=keep_alive_interval,
+            client_timeout=client_timeout,
+            handshake_timeout=handshake_timeout,
+            send_timeout=send_timeout,
+            max_message_size=max_message_size,
+            stream_buffer_capacity=stream_buffer_capacity,
+            record=record,
+        )
+        self._shared = Shared(options, map(find_protocol, protocols))
+
+    # What it can do
+
+    @overload
+    def method(self, function: F, /) -> F: ...
+    @overload
+    def method(self, name: str | None = None, /) -> Callable[[F], F]: ...
+    @overload
+    def method(self, /, *, name: str) -> Callable[[F], F]: ...
+    def method(self, function: Any = None, /, name: str | None = None) -> Any:
+        """Make a function a hub method; a decorator, with or without a name::
+
+            @server.method
+            async def Add(a: int, b: int) -> int:
+                return a + b
+
+            @server.method("Counter")
+            async def count(to: int) -> AsyncIterator[int]:
+                for number in range(to):
+                    yield number
+
+        Arguments are converted to the parameters' annotations. A parameter annotated as ``AsyncIterable[T]``,
+        ``AsyncIterator[T]`` or ``trio.abc.ReceiveChannel[T]`` is an upload. An async generator is a streaming method;
+        so is a function that is annotated to return such a thing. Methods need not be async.
+
+        What a method raises is told to the client and never ends the connection: :exc:`HubException` with its text,
+        anything else without (it goes to the logger ``trio_signalr.testing``).
+
+        A method runs inside the connection: when the client cancels its call, or is gone, the method is cancelled.
+
+        Args:
+            function: The function; or the name.
+            name: What clients call it, in any case; the function's own name by default.
+
+        Returns:
+            The function itself.
+
+        Raises:
+            TypeError: An annotation cannot be resolved, or nothing can be converted to it.
+            ValueError: There is a method of that name.
+        """
+        if function is None or isinstance(function, str):
+            chosen: str | None = function or name
+            return lambda function: self._add_method(function, chosen)
+        return self._add_method(function, name)
+
+    def _add_method(self, function: F, name: str | None) -> F:
+        self._shared.methods.add(Method.of(function, name))
+        return function
+
+    def on_connected(self, hook: Callable[[Client], object]) -> Callable[[Client], object]:
+        """Run ``hook``, sync or async, for every client before its first message is handled; a decorator.
+
+        Args:
+            hook: Called with the client. What it raises closes the connection.
+
+        Returns:
+            The hook itself.
+        """
+        self._shared.on_connected.append(hook)
+        return hook
+
+    def on_disconnected(self, hook: Callable[[Client], object]) -> Callable[[Client], object]:
+        """Run ``hook``, sync or async, when a client's connection is over; a decorator.
+
+        Args:
+            hook: Called with the client, whose ``error`` says why it is gone. What it raises is logged.
+
+        Returns:
+            The hook itself.
+        """
+        self._shared.on_disconnected.append(hook)
+        return hook
+
+    # Who is there
+
+    @property
+    def caller(self) -> Client:
+        """The client that called the hub method that is running; in a hook, the client that it is about.
+
+        Raises:
+            RuntimeError: Neither is running in this task.
+        """
+        current = context.get()
+        if current is None or self._shared.clients.get(current.client.connection_id) is not current.client:
+            raise RuntimeError("there is a caller only inside a hub method or hook of this server")
+        return current.client
+
+    @property
+    def clients(self) -> Clients:
+        """Everybody who is connected; iterable, and ``await server.clients.send(...)`` calls them all."""
+        return Clients(self._shared.connected.values)
+
+    def client(self, connection_id: str | None) -> Client:
+        """Return one client, who may have gone meanwhile.
+
+        Args:
+            connection_id: As :attr:`HubConnection.connection_id` says it.
+
+        Raises:
+            KeyError: Nobody with that id ever shook hands.
+        """
+        if connection_id is None or connection_id not in self._shared.clients:
+            raise KeyError(f"no client {connection_id!r} was ever connected")
+        return self._shared.clients[connection_id]
+
+    def events(self) -> AbstractAsyncContextManager[trio.abc.ReceiveChannel[Event]]:
+        """Learn of everything that happens at this server, for the length of the block::
+
+            async with server.events() as events:
+                ...
+                assert isinstance(await events.receive(), Connected)
+
+        Yields:
+            A receive channel of records: :class:`Connected`, :class:`Received`, :class:`Called`, :class:`Completed`,
+            :class:`Cancelled`, :class:`Disconnected`. It buffers without limit.
+
+        Checkpoint: entering is one.
+        Tasks: any number of blocks at once; each sees everything.
+        """
+        return self._shared.events()
+
+    # How clients get there
+
+    def connect(
+        self,
+        *,
+        protocol: str | HubProtocol = "json",
+        **options: Unpack[ConnectOptions],
+    ) -> AbstractAsyncContextManager[HubConnection]:
+        """Connect a client in memory, without a network: as ``open_hub``, and as fast as the clock of the test.
+
+        Leaving the block ends both sides. What the block raises comes out as it is.
+
+        Args:
+            protocol: ``"json"``, ``"messagepack"``, or a ``HubProtocol``, which the server then speaks here too.
+            **options: As for ``open_hub``: ``handlers``, ``reconnect``, ``on_connected``, ``max_message_size``, and all
+                timeouts and intervals.
+
+        Yields:
+            A connected :class:`HubConnection`.
+
+        Raises:
+            HandshakeError: The server refused.
+            HubClosed: The connection ended; other errors as from ``open_hub``.
+
+        Checkpoint: entering and leaving are.
+        Tasks: any number of clients at once.
+        """
+        return connect(self._shared, protocol, options)
+
+    def refuse(self, reason: str | Exception, *, times: float = 1) -> None:
+        """Refuse the next connections.
+
+        Args:
+            reason: A text to refuse the handshake with; or the exception that opening the transport raises, a
+                ``TransportError`` for one.
+            times: How many; ``math.inf`` for all until :meth:`accept`.
+        """
+        self._shared.reception.plan(reason, times)
+
+    def ignore_handshake(self, *, times: float = 1) -> None:
+        """Never answer the handshake of the next connections.
+
+        Args:
+            times: How many; ``math.inf`` for all until :meth:`accept`.
+        """
+        self._shared.reception.plan(Reception.IGNORE, times)
+
+    def accept(self) -> None:
+        """Take connections as usual again, whatever was planned for them."""
+        self._shared.reception.clear()

@@ -1,0 +1,132 @@
+"""What all connections of one server share."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from contextlib import asynccontextmanager
+from itertools import count
+from typing import TYPE_CHECKING
+
+import trio
+
+from ..protocols import HubProtocol, JsonHubProtocol, MessagePackHubProtocol
+from ._methods import Methods
+from ._records import Connected, Disconnected
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Callable, Iterable
+
+    from ._client import Client
+    from ._options import ServerOptions
+    from ._records import Event
+
+__all__ = ["Reception", "Shared", "find_protocol"]
+
+
+class Reception:
+    """How the next connections are received: as usual, unless told otherwise.
+
+    Attributes:
+        IGNORE: Stands for a handshake that is never answered.
+    """
+
+    IGNORE = object()
+
+    def __init__(self) -> None:
+        self._plans: deque[tuple[object, float]] = deque()
+
+    def plan(self, what: object, times: float) -> None:
+        """Do this to so many connections, after what was planned before."""
+        if not times >= 1:
+            raise ValueError(f"times must be at least 1, not {times!r}")
+        self._plans.append((what, times))
+
+    def clear(self) -> None:
+        """Receive as usual again."""
+        self._plans.clear()
+
+    def next(self) -> object:
+        """What to do to this one: an exception to raise, a text to refuse the handshake with, or ``IGNORE``."""
+        if not self._plans:
+            return None
+        what, times = self._plans.popleft()
+        if times > 1:
+            self._plans.appendleft((what, times - 1))
+        return what
+
+
+class Shared:
+    """What all connections of one server share.
+
+    Attributes:
+        options: How the server was told to behave.
+        protocols: What it speaks, by name.
+        methods: What can be called.
+        on_connected: Hooks, in order.
+        on_disconnected: Hooks, in order.
+        clients: Everybody who ever shook hands, by connection id.
+        connected: Those who are there now.
+        reception: How the next ones are received.
+        question_ids: Ids for the calls that clients answer.
+    """
+
+    def __init__(self, options: ServerOptions, protocols: Iterable[HubProtocol]) -> None:
+        self.options = options
+        self.protocols = {protocol.name.casefold(): protocol for protocol in protocols}
+        self.methods = Methods()
+        self.on_connected: list[Callable[[Client], object]] = []
+        self.on_disconnected: list[Callable[[Client], object]] = []
+        self.clients: dict[str, Client] = {}
+        self.connected: dict[str, Client] = {}
+        self.reception = Reception()
+        self.question_ids = map("s{}".format, count(1))
+        self._connection_ids = map("c{}".format, count(1))
+        self._observers: list[trio.MemorySendChannel[Event]] = []
+
+    def next_connection_id(self) -> str:
+        """A new id, the same in every run."""
+        return next(self._connection_ids)
+
+    def joined(self, client: Client) -> None:
+        """A client has shaken hands."""
+        self.clients[client.connection_id] = self.connected[client.connection_id] = client
+        self.emit(Connected(client))
+
+    def left(self, client: Client) -> None:
+        """Its connection is over."""
+        self.connected.pop(client.connection_id, None)
+        self.emit(Disconnected(client, client.error))
+
+    @property
+    def observed(self) -> bool:
+        """Whether anybody wants to know."""
+        return bool(self._observers)
+
+    def emit(self, event: Event) -> None:
+        """Tell everybody who wants to know."""
+        for observer in self._observers:
+            observer.send_nowait(event)
+
+    @asynccontextmanager
+    async def events(self) -> AsyncGenerator[trio.MemoryReceiveChannel[Event]]:
+        """See :meth:`HubServer.events`."""
+        await trio.lowlevel.checkpoint()
+        observer, events = trio.open_memory_channel["Event"](math.inf)
+        self._observers.append(observer)
+        with events:
+            try:
+                yield events
+            finally:
+                self._observers.remove(observer)
+                observer.close()
+
+
+def find_protocol(protocol: str | HubProtocol) -> HubProtocol:
+    """Return a hub protocol by its name; an object stands for itself."""
+    if isinstance(protocol, HubProtocol):
+        return protocol
+    for built_in in (JsonHubProtocol, MessagePackHubProtocol):
+        if built_in.name == protocol:
+            return built_in()
+    raise ValueError(f"a hub protocol is 'json', 'messagepack' or a HubProtocol, not {protocol!r}")
