@@ -246,6 +246,8 @@ class Connection:
             try:
                 return await self._live()
             except Exception as failure:
+                if self.ending is not None:  # the block was left meanwhile
+                    return None
                 error = failure
         self._end(loss if attempt == 0 else _gave_up(loss, attempt, error))
         await self._finish()
@@ -273,7 +275,8 @@ class Connection:
 
     async def _finish(self) -> None:
         """Let everybody take what is his, then end the user's block."""
-        await self._wait_until_settled([*self.calls.unsettled, *self.handlers.unsettled()])
+        unsettled = [*self.calls.unsettled, *self.handlers.unsettled(), *self.states.unsettled()]
+        await self._wait_until_settled(unsettled)
         self._lost()
 
     async def _wait_until_settled(self, unsettled: list[Unsettled]) -> None:

@@ -10,8 +10,13 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from ._flow import Flow
+from ._streams import BufferedChannel
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from ._calls import Unsettled
 
 __all__ = ["HubState", "StateChange", "States"]
 
@@ -43,6 +48,17 @@ class StateChange:
     error: Exception | None
 
 
+class StateChanges(BufferedChannel[StateChange]):
+    """A receive channel of state changes; made by :meth:`HubConnection.state_changes`."""
+
+    def __init__(self) -> None:
+        # A flow of its own: waiting for a change is no reason to go on reading. No limit: changes are few.
+        super().__init__(Flow(), math.inf, "pause", "state changes")
+
+    def _read(self, item: StateChange) -> StateChange:
+        return item
+
+
 class States:
     """The current state, and a channel for everybody who follows it.
 
@@ -53,34 +69,38 @@ class States:
     def __init__(self) -> None:
         self.current = HubState.CONNECTING
         self._changed = trio.Event()
-        self._followers: set[trio.MemorySendChannel[StateChange]] = set()
+        self._followers: set[StateChanges] = set()
 
     def change(self, new: HubState, connection_id: str | None = None, error: Exception | None = None) -> None:
         """Go to ``new`` and tell everybody; after ``CLOSED`` there is nothing more to tell."""
-        change = StateChange(self.current, new, connection_id, error)
         if new is self.current:
             return
+        change = StateChange(self.current, new, connection_id, error)
         self.current = new
         self._changed.set()
         self._changed = trio.Event()
         for follower in self._followers:
-            follower.send_nowait(change)
+            follower.put(change)
             if new is HubState.CLOSED:
-                follower.close()
+                follower.finish(trio.EndOfChannel)
 
     async def wait_for_change(self) -> None:
         """Wait for the next change; a checkpoint."""
         await self._changed.wait()
 
     @contextmanager
-    def followed(self) -> Iterator[trio.MemoryReceiveChannel[StateChange]]:
-        """A channel of the changes from now on, for the length of the block. Its buffer has no limit: they are few."""
-        send, receive = trio.open_memory_channel[StateChange](math.inf)
-        self._followers.add(send)
+    def followed(self) -> Iterator[StateChanges]:
+        """A channel of the changes from now on, for the length of the block."""
+        changes = StateChanges()
         if self.current is HubState.CLOSED:
-            send.close()
-        with send, receive:
-            try:
-                yield receive
-            finally:
-                self._followers.discard(send)
+            changes.finish(trio.EndOfChannel)
+        self._followers.add(changes)
+        try:
+            yield changes
+        finally:
+            self._followers.discard(changes)
+            changes.close()
+
+    def unsettled(self) -> Iterator[Unsettled]:
+        """Followers who have not heard everything yet."""
+        return (follower.unsettled for follower in self._followers)
