@@ -150,11 +150,13 @@ class Session:
 
     async def run(self) -> Ending:
         """Read, write and keep time until the connection is over; return why. The transport is left to be closed."""
-        with self._scope:
-            async with trio.open_nursery() as nursery:
-                for task in (self._read, self._write, self._keep_time):
-                    nursery.start_soon(self._guard, task, name=f"trio_signalr{task.__name__}")
-        self.outbox.close()
+        try:
+            with self._scope:
+                async with trio.open_nursery() as nursery:
+                    for task in (self._read, self._write, self._keep_time):
+                        nursery.start_soon(self._guard, task, name=f"trio_signalr{task.__name__}")
+        finally:
+            self.outbox.close()  # cancelled or not: nobody may wait for a writer that is gone
         assert self._ending is not None, "a session ended for no reason"
         return self._ending
 
