@@ -19,8 +19,7 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from tests.transports.loopback import Peer, serving
-from trio_signalr import _http
-from trio_signalr._http import HubHttp, Negotiated, negotiate
+from trio_signalr._http import HubHttp, Negotiated, clients, negotiate
 from trio_signalr._version import __version__
 from trio_signalr.errors import NegotiationError
 
@@ -484,14 +483,14 @@ async def test_plain_http_costs_no_tls_context(monkeypatch: pytest.MonkeyPatch) 
 
     monkeypatch.setattr(ssl, "create_default_context", no)
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
-    clients = _http._Clients(None, None, None)
-    clients.get(httpx.URL("http://host"))
-    await clients.aclose()
+    own = clients.Clients(None, None, None)
+    own.get(httpx.URL("http://host"))
+    await own.aclose()
 
 
 async def test_one_default_tls_context_serves_all(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("SSL_CERT_FILE", raising=False)
-    _http._default_tls.cache_clear()
+    clients.default_tls.cache_clear()
     used: list[object] = []
     real = httpx.AsyncClient
 
@@ -501,9 +500,9 @@ async def test_one_default_tls_context_serves_all(monkeypatch: pytest.MonkeyPatc
 
     monkeypatch.setattr(httpx, "AsyncClient", make)
     for _ in range(2):
-        clients = _http._Clients(None, None, None)
-        assert clients.get(httpx.URL("https://host")) is clients.get(httpx.URL("https://other"))
-        await clients.aclose()
+        own = clients.Clients(None, None, None)
+        assert own.get(httpx.URL("https://host")) is own.get(httpx.URL("https://other"))
+        await own.aclose()
     assert used[0] is used[1]
     assert isinstance(used[0], ssl.SSLContext)
     assert used[0].verify_mode is ssl.CERT_REQUIRED

@@ -29,7 +29,7 @@ LAYERS = (
     ("transports",),
     ("_link",),
     ("_connect",),
-    ("_tools", "_endings"),
+    ("_tools", "_endings", "_outbox"),
     ("_calls", "_uploads"),
     ("_streams",),
     ("_handlers", "_states"),
@@ -46,7 +46,7 @@ LAYERS = (
 RANK = {entry: rank for rank, row in enumerate(LAYERS) for entry in row}
 
 SANS_IO = {entry for row in LAYERS[: RANK["_http"]] for entry in row}
-SANS_IO_MODULES = {"transports._frames"}  # bytes in, bytes out, in a package that does more
+SANS_IO_MODULES = {"transports._frames", "transports._event_stream"}  # bytes in, bytes out, in a package that does more
 # No event loop, no I/O, no clock, no chance: time and ids are arguments.
 NOT_SANS_IO = {
     *("trio", "trio_websocket", "httpx", "httpcore", "h11", "anyio", "asyncio", "socket", "ssl", "select", "selectors"),

@@ -6,7 +6,8 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from trio_signalr._tools import ConflictDetector, Outbox, Pace
+from trio_signalr._outbox import Outbox
+from trio_signalr._tools import ConflictDetector, Pace
 
 
 async def test_the_writer_takes_all_that_has_gathered() -> None:

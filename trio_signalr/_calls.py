@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from ._endings import Ending
     from ._flow import Flow
-    from ._tools import Outbox
+    from ._outbox import Outbox
     from ._uploads import UploadStream
     from .messages import StreamItem
     from .protocols import HubProtocol
@@ -125,6 +125,18 @@ class Call:
         """Complete the uploads that are still open with an error."""
         for upload in self.uploads:
             upload.fail(error)
+        self.uploads_over()
+
+    def server_is_done(self) -> None:
+        """The call is over, by the server or the connection: whoever feeds its uploads can stop."""
+        for upload in self.uploads:
+            upload.server_is_done()
+        self.uploads_over()
+
+    def uploads_over(self) -> None:
+        """No items of its uploads are of any use from now on."""
+        if self.uploads and self._outbox is not None:
+            self._outbox.uploads_over([upload.id for upload in self.uploads])
 
     def forget(self) -> None:
         """Take the call off the books; what still arrives for it is dropped."""
@@ -280,16 +292,14 @@ class Calls:
         call = self._in_flight.get(message.invocation_id)
         if call is not None:
             call.forget()
-            for upload in call.uploads:
-                upload.server_is_done()
+            call.server_is_done()
             call.completed(message)
 
     def lose_all(self, ending: Ending) -> None:
         """The connection has ended: tell every call."""
         for call in list(self):
             call.forget()
-            for upload in call.uploads:
-                upload.server_is_done()
+            call.server_is_done()
             call.lost(ending)
 
     def leave_all(self, ending: Ending) -> None:

@@ -9,6 +9,8 @@ from ._http import negotiate
 from ._link import Link
 from .errors import NegotiationError, TransportError
 from .negotiation import TRANSPORTS, choose_transports, http_url, without_secrets
+from .transports.long_polling import open_long_polling
+from .transports.server_sent_events import open_server_sent_events
 from .transports.websockets import open_websocket
 
 if TYPE_CHECKING:
@@ -22,7 +24,11 @@ if TYPE_CHECKING:
 
 __all__ = ["HttpConnector"]
 
-_OPENERS: dict[str, Callable[..., AbstractAsyncContextManager[Transport]]] = {"websockets": open_websocket}
+_OPENERS: dict[str, Callable[..., AbstractAsyncContextManager[Transport]]] = {
+    "websockets": open_websocket,
+    "server_sent_events": open_server_sent_events,
+    "long_polling": open_long_polling,
+}
 
 
 class HttpConnector:
@@ -33,16 +39,26 @@ class HttpConnector:
         url: The hub's URL.
         transports: Names of the transports allowed.
         skip_negotiation: Open a WebSocket at once.
+        stateful_reconnect: Ask for it; it takes a negotiation and WebSockets.
 
     Raises:
         ValueError: The URL is no hub URL, or the transports make no sense.
     """
 
-    def __init__(self, http: HubHttp, url: str, *, transports: Iterable[str], skip_negotiation: bool) -> None:
+    def __init__(
+        self,
+        http: HubHttp,
+        url: str,
+        *,
+        transports: Iterable[str],
+        skip_negotiation: bool = False,
+        stateful_reconnect: bool = False,
+    ) -> None:
         self._http = http
         self._url = http_url(url)
         self._allowed = _checked(transports)
         self._skip_negotiation = skip_negotiation
+        self._stateful_reconnect = stateful_reconnect
         if skip_negotiation and "websockets" not in self._allowed:
             raise ValueError("only WebSockets work without negotiation: transports must include 'websockets'")
 
@@ -67,36 +83,48 @@ class HttpConnector:
 
     async def _open_first(self, stack: AsyncExitStack, settings: dict[str, Any]) -> Link:
         """Open the first transport that works; each further try negotiates again, for the old id may be spent."""
-        negotiated = await negotiate(self._http, self._url)
+        negotiated = await negotiate(self._http, self._url, stateful_reconnect=self._stateful_reconnect)
         choice = choose_transports(
             negotiated.answer.transports, allowed=self._allowed, transfer_format=settings["transfer_format"]
         )
         failures: list[TransportError] = []
         for name in choice.candidates:
             if failures:
-                negotiated = await negotiate(negotiated.http, negotiated.url, max_requests=1)
+                negotiated = await self._negotiate_again(negotiated, failures)
             try:
                 return await self._open(stack, name, negotiated, settings)
             except TransportError as error:
                 failures.append(error)
         raise _none_worked(negotiated, choice.skipped, failures)
 
+    async def _negotiate_again(self, last: Negotiated, failures: list[TransportError]) -> Negotiated:
+        """Ask for another connection where the last one came from; an error tells what went wrong before, too."""
+        try:
+            return await negotiate(last.http, last.url, max_requests=1)
+        except NegotiationError as error:
+            text = f"{error}; this was for another transport, since: {_reasons(failures)}"
+            raise NegotiationError(text, url=error.url, status=error.status) from error
+
     async def _open(self, stack: AsyncExitStack, name: str, negotiated: Negotiated, settings: dict[str, Any]) -> Link:
-        opening = _OPENERS[name](negotiated.http, negotiated.connect_url, **settings)
-        return Link(await stack.enter_async_context(opening), negotiated.answer.connection_id)
+        def opening() -> AbstractAsyncContextManager[Transport]:
+            return _OPENERS[name](negotiated.http, negotiated.connect_url, **settings)
+
+        stateful = negotiated.stateful_reconnect and name == "websockets"
+        transport = await stack.enter_async_context(opening())
+        return Link(transport, negotiated.answer.connection_id, opening if stateful else None)
 
 
 def _checked(transports: Iterable[str]) -> frozenset[str]:
     names = frozenset([transports] if isinstance(transports, str) else transports)
-    known = [name for name in TRANSPORTS.values() if name in _OPENERS]
+    known = TRANSPORTS.values()
     if not names or not names <= {*known}:
-        raise ValueError(f"transports must be some of {', '.join(map(repr, known))}, not {sorted(names)}")
+        raise ValueError(f"transports must be some of {', '.join(map(repr, known))}, not {sorted(names, key=repr)}")
     return names
 
 
 def _none_worked(negotiated: Negotiated, skipped: tuple[str, ...], failures: list[TransportError]) -> Exception:
     where = without_secrets(negotiated.url)
-    reasons = "; ".join([*map(str, failures), *skipped])
+    reasons = _reasons(failures, skipped)
     if not failures:
         text = f"None of the transports that {where} offers can be used: {reasons or 'it offers none'}"
         return NegotiationError(text, url=where, status=200)
@@ -106,3 +134,7 @@ def _none_worked(negotiated: Negotiated, skipped: tuple[str, ...], failures: lis
     error = TransportError(text, url=where, status=failures[-1].status)
     error.__cause__ = failures[-1]
     return error
+
+
+def _reasons(failures: Iterable[TransportError], skipped: Iterable[str] = ()) -> str:
+    return "; ".join([*map(str, failures), *skipped])

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from ._calls import Unsettled
     from ._link import Connector
     from ._session import SessionOptions
-    from ._tools import Outbox
+    from ._outbox import Outbox
     from .protocols import HubProtocol
     from .retry import RetryPolicy
     from .transports import Transport
@@ -130,9 +130,12 @@ class Connection:
         """Connect, report as started, and go on until the connection is over for good."""
         with self._scope:
             try:
-                ending: Ending | None = await self._live(task_status.started)
-                while ending is not None and self._may_reconnect(ending):
-                    ending = await self._reconnect(ending)
+                ending = await self._live(task_status.started)
+                while self._may_reconnect(ending):
+                    next_ending = await self._reconnect(ending)
+                    if next_ending is None:
+                        break
+                    ending = next_ending
             finally:
                 self._done.set()
 
@@ -167,7 +170,7 @@ class Connection:
         """
         options = self._options.session
         async with self._connector.open_link(self.protocol, max_message_size=options.max_message_size) as link:
-            session = Session(link.transport, self.protocol, options, self.calls, self.handlers, self._flow)
+            session = Session(link, self.protocol, options, self.calls, self.handlers, self._flow)
             self.connection_id = link.connection_id
             self.transport = link.transport.name
             await session.handshake()
@@ -176,7 +179,7 @@ class Connection:
                 await self._run_session(session, started)
                 ending = session.ending
                 assert ending is not None, "a session is over for no reason"
-                await self._part(ending, link.transport)
+                await self._part(ending, session.transport)
             finally:
                 self._session = None
             return ending
@@ -308,5 +311,6 @@ class Connection:
 
 
 def _gave_up(loss: Ending, attempts: int, error: Exception) -> Ending:
-    text = f"{loss.text}; {attempts} attempts to reconnect failed, the last one: {error}"
+    count = f"{attempts} attempts to reconnect" if attempts > 1 else "an attempt to reconnect"
+    text = f"{loss.text}; {count} failed{', the last one' if attempts > 1 else ''}: {error}"
     return replace(loss, text=text, cause=error)

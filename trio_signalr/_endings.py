@@ -39,6 +39,7 @@ class Ending:
         error: The server's own text, if it sent one.
         allow_reconnect: Whether connecting again makes sense.
         cause: The exception behind it.
+        resumable: Whether stateful reconnect could help: the transport broke, nobody closed it.
     """
 
     kind: Kind
@@ -46,6 +47,7 @@ class Ending:
     error: str | None = None
     allow_reconnect: bool = False
     cause: BaseException | None = None
+    resumable: bool = False
 
     def for_call(self, sent: bool | None) -> Exception:
         """A new exception for a call that was hit, or that comes too late."""

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from ._endings import Ending
     from ._flow import Flow, Overflow
-    from ._tools import Outbox
+    from ._outbox import Outbox
     from .protocols import HubProtocol
 
 __all__ = ["Handler", "Handlers", "Registration", "Subscription"]

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from contextlib import AbstractAsyncContextManager
 
     from .protocols import HubProtocol
@@ -21,10 +22,13 @@ class Link:
     Attributes:
         transport: It.
         connection_id: What the server calls us; ``None`` if negotiation was skipped.
+        reopen: Opens another transport to the same connection on the server, for the length of its block; ``None`` if
+            the server does not have stateful reconnect. A :exc:`TransportError` with status 404 is final.
     """
 
     transport: Transport
     connection_id: str | None
+    reopen: Callable[[], AbstractAsyncContextManager[Transport]] | None = None
 
 
 class Connector(Protocol):

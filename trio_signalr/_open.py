@@ -32,7 +32,7 @@ async def open_hub(
     url: str,
     *,
     protocol: str | HubProtocol = "json",
-    transports: Iterable[str] = ("websockets",),
+    transports: Iterable[str] = ("websockets", "server_sent_events", "long_polling"),
     skip_negotiation: bool = False,
     access_token: AccessToken | None = None,
     headers: Mapping[str, str] | None = None,
@@ -40,6 +40,7 @@ async def open_hub(
     ssl_context: ssl.SSLContext | None = None,
     proxy: Proxy | None = None,
     reconnect: bool | RetryPolicy | None = None,
+    stateful_reconnect: bool = False,
     keep_alive_interval: float = 15.0,
     server_timeout: float = 30.0,
     handshake_timeout: float = 15.0,
@@ -75,6 +76,10 @@ async def open_hub(
         reconnect: What to do when the connection is lost: ``None``, end the block; ``True``, try again after 0, 2, 10
             and 30 s; or a function from :class:`RetryContext` to the seconds to wait, or to ``None`` to give up. The
             first connection is not tried again.
+        stateful_reconnect: Ask the server to keep the connection for a while when its WebSocket breaks. Calls, streams
+            and uploads then live on over another one, nothing lost, doubled or reordered, and nobody is told. A server
+            that does not allow it gives an ordinary connection. What cannot be resumed within 15 s is a loss, and
+            ``reconnect`` decides.
         keep_alive_interval: Seconds without sending anything after which a ping is sent; ``math.inf``: never.
         server_timeout: Seconds without receiving anything after which the server is given up; ``math.inf``: never.
         handshake_timeout: Seconds for the hub handshake, once a transport is open.
@@ -111,7 +116,13 @@ async def open_hub(
     async with HubHttp(
         http_client=http_client, headers=headers, access_token=access_token, ssl_context=ssl_context, proxy=proxy
     ) as http:
-        connector = HttpConnector(http, url, transports=transports, skip_negotiation=skip_negotiation)
+        connector = HttpConnector(
+            http,
+            url,
+            transports=transports,
+            skip_negotiation=skip_negotiation,
+            stateful_reconnect=stateful_reconnect,
+        )
         async with run_hub(connector, as_protocol(protocol), options, handlers) as hub:
             yield hub
 

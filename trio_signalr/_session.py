@@ -5,25 +5,29 @@
     reader   transport -> parser -> calls and handlers; stops while flow control says so
     writer   outbox -> transport; the only task that sends, so no frame is ever torn
     timer    pings when nothing was sent for a while, gives up when nothing came for too long
+    acker    acknowledges what was received, for stateful reconnect only
 
-The three run in one nursery. Whichever sees the end first stores why, and the nursery goes. Expected errors never fly:
-:meth:`Session.run` returns an :class:`Ending`.
+They run in one nursery, for as long as the transport lives. Whichever sees the end first stores why, and the nursery
+goes. Expected errors never fly: :meth:`Session.run` returns an :class:`Ending`. With stateful reconnect a session can
+live on another transport, with the same outbox and the same calls.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import chain, repeat
 from typing import TYPE_CHECKING, Any
 
 import trio
 
 from ._endings import Ending
-from ._tools import Outbox
+from ._outbox import Outbox, ReplayOutbox
 from .errors import HandshakeError, ProtocolError, TransportError
-from .messages import Close, Completion, Invocation, Ping, StreamItem
+from .messages import Ack, Close, Completion, Invocation, Ping, StreamItem
 from .protocols._base import DEFAULT_MAX_MESSAGE_SIZE
 from .protocols.handshake import HandshakeReader, encode_request, parse_response
+from .replay import Replay
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -33,14 +37,27 @@ if TYPE_CHECKING:
     from ._calls import Calls
     from ._flow import Flow
     from ._handlers import Handlers
+    from ._link import Link
     from .messages import ReceivedMessage
-    from .protocols import HubProtocol
+    from .protocols import HubProtocol, MessageParser
     from .transports import Transport
 
 __all__ = ["Session", "SessionOptions"]
 
 LINGER = 1.0
 """Seconds for the reader to find out why the transport refused a write: the server's Close may be on its way."""
+
+RESUME_WINDOW = 15.0
+"""Seconds since a loss in which resuming is tried: ASP.NET Core keeps a lost connection for that long."""
+
+RESUME_DELAYS = (0.0, 0.1, 0.2, 0.5)
+"""Seconds before each attempt to resume; the last one is repeated."""
+
+ACK_DELAY = 1.0
+"""Seconds after which a received message is acknowledged at the latest."""
+
+ACK_SIZE = 32 * 1024
+"""Bytes after which it is acknowledged at once: a server stops at 100,000 that are not."""
 
 LONG_PAUSE = 5.0
 """Seconds of not reading after which a loss is likely to be the pause's fault."""
@@ -69,26 +86,30 @@ class Session:
 
     Attributes:
         outbox: Where everything that is to be sent goes.
+        transport: The present transport.
     """
 
     def __init__(
         self,
-        transport: Transport,
+        link: Link,
         protocol: HubProtocol,
         options: SessionOptions,
         calls: Calls,
         handlers: Handlers,
         flow: Flow,
     ) -> None:
-        self._transport = transport
+        self._link = link
+        self._replay = None if link.reopen is None else Replay(protocol)
         self._protocol = protocol
         self._options = options
         self._calls = calls
         self._handlers = handlers
         self._flow = flow
-        self._parser = protocol.parser(max_message_size=options.max_message_size)
+        self._parser = self._new_parser()
         self._ping = protocol.encode(Ping())
-        self._scope = trio.CancelScope()
+        self._scope = trio.CancelScope()  # of everything
+        self._attachment = trio.CancelScope()  # of what runs on the present transport
+        self._over: Ending | None = None  # why the present transport is of no more use
         self._ending: Ending | None = None
         self._closing = False
         self._may_pause = True
@@ -102,7 +123,14 @@ class Session:
             Invocation: self._on_invocation,
             Close: self._on_close,
         }
+        self._received_size = 0  # bytes since the last Ack
+        self._ack_wanted = trio.Event()
+        self._ack_urgent = trio.Event()
+        self.transport = link.transport
         self.outbox = Outbox()
+        if self._replay is not None:
+            self.outbox = replay_outbox = ReplayOutbox(self._replay)
+            self._receivers[Ack] = lambda message: replay_outbox.acknowledged(message.sequence_id)
 
     @property
     def ending(self) -> Ending | None:
@@ -126,21 +154,21 @@ class Session:
         if scope.cancelled_caught:
             raise HandshakeError(f"the hub did not answer the handshake within {self._options.handshake_timeout:g} s")
         self._last_received = self._last_sent = trio.current_time()
-        if not self._transport.inherent_keep_alive:
-            self.outbox.put(self._ping)  # from the first ping on, the server watches over us
+        if not self.transport.inherent_keep_alive:
+            self.outbox.put(self._ping, counted=False)  # from the first ping on, the server watches over us
         try:
             self._receive(rest)
         except ProtocolError as error:
             self._end(_broke_protocol(error))
-        if self._ending is not None:
-            raise self._ending.for_block()
+        if self._over is not None:
+            raise self._over.for_block()
 
     async def _shake_hands(self) -> bytes:
-        await self._transport.send(encode_request(self._protocol.name, 1))
+        await self.transport.send(encode_request(self._protocol.name, 1 if self._replay is None else 2))
         reader = HandshakeReader(parse_response)
         response = None
         while response is None:
-            data = await self._transport.receive()
+            data = await self.transport.receive()
             if not data:
                 raise HandshakeError("the connection was closed before the hub answered the handshake")
             response = reader.feed(data)
@@ -152,13 +180,31 @@ class Session:
         """Read, write and keep time until the connection is over; return why. The transport is left to be closed."""
         try:
             with self._scope:
-                async with trio.open_nursery() as nursery:
-                    for task in (self._read, self._write, self._keep_time):
-                        nursery.start_soon(self._guard, task, name=f"trio_signalr{task.__name__}")
+                ending = await self._run_attached()
+                while self._may_resume(ending):
+                    ending = await self._resume(ending)
+                self._ending = ending
         finally:
             self.outbox.close()  # cancelled or not: nobody may wait for a writer that is gone
-        assert self._ending is not None, "a session ended for no reason"
+        if self._ending is None:
+            self._ending = LEFT
         return self._ending
+
+    async def _run_attached(self, resend: bytes = b"") -> Ending:
+        """Run on the present transport until it is of no more use; return why."""
+        with self._attachment:
+            async with trio.open_nursery() as nursery:
+                for task in self._tasks(resend):
+                    nursery.start_soon(self._guard, task, name=f"trio_signalr session, {task.__name__.strip('_')}")
+        assert self._over is not None, "a session ended for no reason"
+        return self._over
+
+    def _tasks(self, resend: bytes) -> list[Callable[[], Awaitable[None]]]:
+        async def _write() -> None:
+            await self._write(resend)
+
+        tasks: list[Callable[[], Awaitable[None]]] = [self._read, _write, self._keep_time]
+        return tasks if self._replay is None else [*tasks, self._acknowledge]
 
     async def _guard(self, task: Callable[[], Awaitable[None]]) -> None:
         """Run one of the tasks; what it raises ends the session, as a value."""
@@ -172,36 +218,49 @@ class Session:
             self._end(Ending("internal", f"{task.__name__.strip('_')} failed with {error!r}", cause=error))
 
     def _end(self, ending: Ending) -> None:
-        """Store why the session is over, and stop it; the first reason counts."""
-        if self._ending is None:
-            self._ending = Ending("left", "the hub's block was left") if self._closing else ending
-            self._scope.cancel()
+        """Store why the present transport is of no more use, and stop what runs on it; the first reason counts."""
+        if self._over is None:
+            self._over = LEFT if self._closing else ending
+            if not self._may_resume(self._over):
+                self._ending = self._over
+            self._attachment.cancel()
 
     async def _read(self) -> None:
-        transport, flow = self._transport, self._flow
-        while self._ending is None:
+        transport, flow = self.transport, self._flow
+        while self._over is None:
             if flow.paused and self._may_pause:
                 await self._pause()
             data = await transport.receive()
             self._last_received = trio.current_time()
             if data:
+                self._received_size += len(data)
                 self._receive(data)
             else:
                 self._end(self._lost("the server closed the connection"))
 
     def _receive(self, data: bytes) -> None:
-        while self._ending is None and (messages := self._parser.feed(data)):
+        while self._over is None and (messages := self._parser.feed(data)):
             data = b""
             self._dispatch(messages)
 
     def _dispatch(self, messages: list[ReceivedMessage]) -> None:
         receivers = self._receivers
+        if self._replay is not None:
+            messages = self._not_seen_before(messages, self._replay)
         for message in messages:
             receive = receivers.get(type(message))
             if receive is not None:  # the others (Ping, Ack, ...) ask for nothing
                 receive(message)
-                if self._ending is not None:
+                if self._over is not None:
                     return
+
+    def _not_seen_before(self, messages: list[ReceivedMessage], replay: Replay) -> list[ReceivedMessage]:
+        """Count the messages, and leave out those that were sent again for nothing."""
+        fresh = [message for message in messages if replay.received(message)]
+        self._ack_wanted.set()
+        if self._received_size >= ACK_SIZE:
+            self._ack_urgent.set()
+        return fresh
 
     def _on_invocation(self, message: Invocation[Raw]) -> None:
         self._handlers.dispatch(message, self.outbox)
@@ -224,12 +283,14 @@ class Session:
         self._pause_length = self._pause_ended - self._pause_began
         self._pause_began = math.inf
 
-    async def _write(self) -> None:
+    async def _write(self, resend: bytes) -> None:
         try:
+            if resend:
+                await self.transport.send(resend)
             while True:
                 data = b"".join(await self.outbox.take())
                 if data:
-                    await self._transport.send(data)
+                    await self.transport.send(data)
                     self._last_sent = trio.current_time()
                 self.outbox.done()
         except TransportError:
@@ -238,7 +299,7 @@ class Session:
             raise
 
     async def _keep_time(self) -> None:
-        if self._transport.inherent_keep_alive:
+        if self.transport.inherent_keep_alive:
             return
         options = self._options
         next_ping = self._last_sent + options.keep_alive_interval
@@ -251,8 +312,64 @@ class Session:
             if now >= next_ping:
                 next_ping = now + options.keep_alive_interval
                 if self.outbox.idle:  # else there is something to be sent already
-                    self.outbox.put(self._ping)
+                    self.outbox.put(self._ping, counted=False)
             await trio.sleep_until(min(next_ping, silent_since + options.server_timeout))
+
+    async def _acknowledge(self) -> None:
+        """Tell the server what was received: a second after something came, or at once after a lot."""
+        assert self._replay is not None, "only with stateful reconnect"
+        acknowledged = 0
+        while True:
+            await self._ack_wanted.wait()
+            with trio.move_on_after(ACK_DELAY):
+                await self._ack_urgent.wait()
+            self._ack_wanted, self._ack_urgent, self._received_size = trio.Event(), trio.Event(), 0
+            if self._replay.latest_received > acknowledged:
+                acknowledged = self._replay.latest_received
+                self.outbox.put(self._protocol.encode(Ack(acknowledged)), counted=False)
+
+    # Another transport
+
+    def _may_resume(self, ending: Ending) -> bool:
+        return self._link.reopen is not None and ending.resumable and not self._closing
+
+    async def _resume(self, loss: Ending) -> Ending:
+        """Go on, on another transport, and return why that one is of no more use; or why there was none."""
+        reopen = self._link.reopen
+        assert reopen is not None, "only with stateful reconnect"
+        lost_at = trio.current_time()
+        await trio.aclose_forcefully(self.transport)  # hard: a goodbye would end the connection on the server
+        reason = "no time was left"
+        for delay in chain(RESUME_DELAYS, repeat(RESUME_DELAYS[-1])):
+            if trio.current_time() + delay >= lost_at + RESUME_WINDOW:
+                break
+            await trio.sleep(delay)
+            try:
+                async with reopen() as transport:
+                    return await self._go_on(transport)
+            except TransportError as error:
+                reason = str(error)
+                if error.status == 404:  # the server has forgotten this connection
+                    break
+        return self._not_resumed(loss, reason)
+
+    async def _go_on(self, transport: Transport) -> Ending:
+        """Live on a new transport: fresh parser, both sides' Sequence first."""
+        assert isinstance(self.outbox, ReplayOutbox), "only with stateful reconnect"
+        assert self._replay is not None, "only with stateful reconnect"
+        self.transport = transport
+        self._parser = self._new_parser()
+        self._over, self._attachment = None, trio.CancelScope()
+        self._last_received = self._last_sent = trio.current_time()
+        self._replay.reconnected()
+        return await self._run_attached(self.outbox.resend())
+
+    def _not_resumed(self, loss: Ending, reason: str) -> Ending:
+        self._ending = replace(loss, text=f"{loss.text}; it could not be resumed: {reason}", resumable=False)
+        return self._ending
+
+    def _new_parser(self) -> MessageParser:
+        return self._protocol.parser(max_message_size=self._options.max_message_size)
 
     # The end
 
@@ -263,9 +380,12 @@ class Session:
         """
         self._closing = True
         self._stop_pausing()
-        self.outbox.put(self._protocol.encode(Close()))
+        if self._over is not None:  # between two transports there is nobody to say goodbye to
+            self._scope.cancel()
+            return
+        self.outbox.put(self._protocol.encode(Close()), counted=False)
         await self.outbox.flushed()
-        await self._transport.aclose()
+        await self.transport.aclose()
 
     def _stop_pausing(self) -> None:
         """Read on whatever flow control says: the end is near, and only reading tells which."""
@@ -274,7 +394,9 @@ class Session:
             self._flow.on_resume()
 
     def _lost(self, text: str, cause: BaseException | None = None) -> Ending:
-        return Ending("closed", text + self._blame_pause(), allow_reconnect=True, cause=cause)
+        resumable = cause is not None and self.transport.close_code is None  # it broke, nobody closed it
+        text += self._blame_pause()
+        return Ending("closed", text, allow_reconnect=True, cause=cause, resumable=resumable)
 
     def _blame_pause(self) -> str:
         """A pause is likely to be the reason of a loss: servers reset a client that takes nothing for about 10 s."""
@@ -288,6 +410,9 @@ class Session:
         return (
             f" (reading was paused for {seconds:.0f} s because a buffer was full; the server may have given up on us)"
         )
+
+
+LEFT = Ending("left", "the hub's block was left")
 
 
 def _broke_protocol(error: ProtocolError) -> Ending:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from typing_extensions import TypeForm
 
     from ._calls import ResultCall
-    from ._tools import Outbox
+    from ._outbox import Outbox
     from .protocols import HubProtocol
 
 __all__ = ["Upload", "UploadStream", "feed", "is_upload"]
@@ -65,7 +65,7 @@ class UploadStream:
         """
         data = self._protocol.encode(StreamItem(self.id, item))
         if self.open and self._outbox is not None:
-            self._outbox.put(data)
+            self._outbox.put(data, self.id)
 
     def complete(self, error: str | None = None) -> None:
         """End the stream, if it is not over."""

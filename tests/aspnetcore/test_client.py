@@ -24,7 +24,13 @@ from trio_signalr import (
 from trio_signalr._open import as_protocol
 from trio_signalr.messages import CancelInvocation, Close, Completion, StreamItem
 
-WAYS = [("json", "websockets"), ("messagepack", "websockets")]
+WAYS = [
+    ("json", "websockets"),
+    ("messagepack", "websockets"),
+    ("json", "server_sent_events"),
+    ("json", "long_polling"),
+    ("messagepack", "long_polling"),
+]
 
 
 @dataclass
@@ -510,11 +516,13 @@ async def test_a_cut_connection_ends_everything(site: Site, reset: bool) -> None
             async def call() -> None:
                 with pytest.raises(HubClosed) as caught:
                     await hub.invoke("Slow", 60_000)
-                assert caught.value.sent is True
+                # What the hub sends may overtake the answer to the POST that the call went out by.
+                assert caught.value.sent in ([True] if site.transport == "websockets" else [True, None])
 
             nursery.start_soon(call)
             async with hub.stream("Counter", 1_000_000, 100) as stream:
                 await stream.receive()
+                site.relay.refuse()  # long polling may be between two polls, and would open another connection
                 site.relay.cut(reset=reset)
                 with pytest.raises(HubClosed):
                     async for _ in stream:

@@ -134,8 +134,8 @@ def add(a: int, b: int, c: int = 0) -> int:
         ((1, 2, 3, 4), "Invocation provides 4 argument(s) but target expects 2 to 3."),
         (
             (1, "two"),
-            "Error binding arguments. Make sure that the types of the provided values match the types of the hub method "
-            "being invoked.",
+            "Error binding arguments. Make sure that the types of the provided values match the types of the hub "
+            "method being invoked.",
         ),
     ],
 )
@@ -157,7 +157,7 @@ async def test_expected_arguments_are_counted_without_uploads(protocol: str) -> 
         raise AssertionError
 
     async def none() -> AsyncIterator[int]:
-        for item in ():
+        for item in list[int]():
             yield item
 
     text = await error_of(server, protocol, "Both", none())
@@ -263,6 +263,22 @@ async def test_sends_are_never_answered(protocol: str) -> None:
         await hub.send("Unknown")
         await hub.send("Note", "two")
     assert seen == ["one", "two"]
+
+
+async def test_function_that_does_not_tell_its_parameters(protocol: str) -> None:
+    server = HubServer()
+    server.method(max)
+    assert await answer_of(server, protocol, "Max", 3, 7, 5) == 7
+
+
+async def test_lone_surrogate_in_an_error(protocol: str) -> None:
+    server = HubServer()
+
+    @server.method
+    def Fail() -> None:
+        raise HubException("\ud800!")
+
+    assert (await error_of(server, protocol, "Fail")).endswith("HubException: ?!")
 
 
 def keyword_only(*, word: str) -> None: ...

@@ -236,3 +236,34 @@ async def test_caller_is_the_one_of_this_server(protocol: str) -> None:
 
     async with front.connect(protocol=protocol), front.connect(protocol=protocol) as hub:
         assert await hub.invoke("Pass") == ["c1", "c2"]
+
+
+async def fail_beside_a_cancellation() -> None:
+    async def clean_up_badly() -> None:
+        try:
+            await trio.sleep_forever()
+        finally:
+            raise ValueError("while cleaning up")
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(clean_up_badly)
+        await trio.sleep_forever()
+
+
+@pytest.mark.parametrize("how", ["cancel", "drop", "leave"])
+async def test_failure_beside_a_cancellation(how: str, caplog: pytest.LogCaptureFixture, protocol: str) -> None:
+    """The nursery raises a group of both; neither may end the connection, nor fly out of the server."""
+    server = HubServer(detailed_errors=True)
+    server.method(fail_beside_a_cancellation, name="Fail")
+    async with open_raw(server, protocol) as raw:
+        await raw.call("Fail")
+        await wait_all_tasks_blocked()
+        if how == "cancel":
+            await raw.send(CancelInvocation("1"))
+            answer = await raw.receive()
+            assert isinstance(answer, Completion)
+            assert answer.error is not None
+            assert "ExceptionGroup" in answer.error
+        elif how == "drop":
+            await raw.client.drop()
+    assert "while cleaning up" in caplog.text

@@ -30,14 +30,24 @@ vY07aAIgMHsk0znsQvGpsMhgxye46C35TqngJPHKkiWcVfMIeZw=
 """
 
 
-def server_context() -> ssl.SSLContext:
+def server_context(*, asks_for_certificate: bool = False) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    _load_certificate(context)
+    if asks_for_certificate:
+        context.verify_mode = ssl.CERT_REQUIRED
+        context.load_verify_locations(cadata=CERTIFICATE)
+    return context
+
+
+def client_context(*, with_certificate: bool = False) -> ssl.SSLContext:
+    context = ssl.create_default_context(cadata=CERTIFICATE)
+    if with_certificate:
+        _load_certificate(context)
+    return context
+
+
+def _load_certificate(context: ssl.SSLContext) -> None:
     with tempfile.NamedTemporaryFile("w") as file:
         file.write(KEY + CERTIFICATE)
         file.flush()
         context.load_cert_chain(file.name)
-    return context
-
-
-def client_context() -> ssl.SSLContext:
-    return ssl.create_default_context(cadata=CERTIFICATE)

@@ -6,8 +6,6 @@ everything behind it waiting, as in ASP.NET Core. Streaming methods and those wi
 
 from __future__ import annotations
 
-import inspect
-import logging
 from contextlib import aclosing, contextmanager, nullcontext
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
@@ -21,6 +19,7 @@ from . import _texts
 from ._records import Called, Cancelled, Completed
 from ._texts import describe
 from ._uploads import Upload
+from ._user_code import call, cancellation_alone, logger
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterable, Awaitable, Iterator
@@ -36,8 +35,6 @@ if TYPE_CHECKING:
     from ._wire import Inbox, Wire
 
 __all__ = ["Calls", "Context", "context"]
-
-logger = logging.getLogger("trio_signalr.testing")
 
 
 class Context:
@@ -105,16 +102,16 @@ class Calls:
 
     async def start(self, message: Invocation[Raw] | StreamInvocation[Raw], nursery: trio.Nursery) -> None:
         """Run the method that ``message`` calls, or tell the client why that cannot be."""
-        call = self._prepare(message)
-        if call is None:
+        new = self._prepare(message)
+        if new is None:
             return
-        if not (call.streamed or call.uploads):
-            call.context = Context(self.client, await self._take_slot())
-        self._running[call] = None
-        self._add_scope(call.scope)
-        for upload in call.uploads:
+        if not (new.streamed or new.uploads):
+            new.context = Context(self.client, await self._take_slot())
+        self._running[new] = None
+        self._add_scope(new.scope)
+        for upload in new.uploads:
             self.uploads.add(upload)
-        nursery.start_soon(call.run, name=f"trio_signalr.testing {call.method.name!r}")
+        nursery.start_soon(new.run, name=f"trio_signalr.testing {new.method.name!r}")
 
     def _prepare(self, message: Invocation[Raw] | StreamInvocation[Raw]) -> Call | None:
         """Return the call, or answer it if it cannot be made."""
@@ -143,7 +140,7 @@ class Calls:
         if streamed != method.streaming:
             text = _texts.MUST_NOT_STREAM if streamed else _texts.MUST_STREAM
             raise _RefusedError(text.format(target))
-        if streamed and any(call.streamed and call.id == id_ for call in self):
+        if streamed and any(running.streamed and running.id == id_ for running in self):
             raise _RefusedError(_texts.ID_IN_USE.format(id_))
         if len(message.stream_ids) != len(method.uploads):
             text = _texts.STREAM_COUNT.format(len(message.stream_ids), len(method.uploads))
@@ -162,10 +159,10 @@ class Calls:
 
     def cancel(self, invocation_id: str) -> None:
         """Cancel what runs under that id, at the client's wish."""
-        for call in self:
-            if call.id == invocation_id:
-                call.cancelled_by_client = True
-                call.scope.cancel()
+        for running in self:
+            if running.id == invocation_id:
+                running.cancelled_by_client = True
+                running.scope.cancel()
 
     def cancel_all(self) -> None:
         """The client has gone: nothing runs on beyond its next checkpoint, not even what is started from now on."""
@@ -188,11 +185,11 @@ class Calls:
         if self._gone:
             scope.cancel()
 
-    def forget(self, call: Call) -> None:
+    def forget(self, ended: Call) -> None:
         """It is over."""
-        self._running.pop(call, None)
-        self._scopes.discard(call.scope)
-        for upload in call.uploads:
+        self._running.pop(ended, None)
+        self._scopes.discard(ended.scope)
+        for upload in ended.uploads:
             self.uploads.forget(upload)
 
 
@@ -222,6 +219,7 @@ class Call:
         self._wire = owner.wire
         self._target = message.target
         self._arguments = arguments
+        self._name = f"hub method {method.name!r}"
         self.method = method
         self.id = message.invocation_id or None  # an empty one counts as none
         self.streamed = method.streaming
@@ -236,11 +234,14 @@ class Call:
         context.set(self.context)
         owner.shared.emit(Called(owner.client, self.method.name, tuple(self._arguments), self.id))
         try:
-            with self.scope:
+            with cancellation_alone(self._name), self.scope:
                 error = await (self._stream() if self.streamed else self._answer())
                 ended = True
             if not ended:
                 self._tell_cancelled()
+        except Exception as exc:  # in a group with the cancellation, which the scope has taken out
+            head = _texts.STREAM_FAILED if self.streamed else _texts.METHOD_FAILED.format(self._target)
+            error, ended = self._fail(head, exc), True
         finally:
             owner.forget(self)
             self.context.release_slot()
@@ -270,8 +271,7 @@ class Call:
 
     async def _call(self) -> Any:
         arguments = self.method.merge(self._arguments, [upload.reader for upload in self.uploads])
-        returned = self.method.function(*arguments)
-        return await returned if inspect.isawaitable(returned) else returned
+        return await call(self.method.function, *arguments)
 
     async def _send_items(self, source: AsyncIterable[object]) -> None:
         """Send items as they come, no faster than the client takes them."""
@@ -292,7 +292,7 @@ class Call:
 
     def _fail(self, head: str, error: Exception) -> Exception:
         if not isinstance(error, HubException):
-            logger.error("hub method %r failed", self.method.name, exc_info=error)
+            logger.error("%s failed", self._name, exc_info=error)
         detailed = self._owner.shared.options.detailed_errors
         self._post(Completion(self.id or "", error=describe(head, error, detailed=detailed)))
         return error

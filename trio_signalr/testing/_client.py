@@ -213,6 +213,9 @@ class Clients:
     def __len__(self) -> int:
         return len(list(self._members()))
 
+    def __repr__(self) -> str:
+        return f"<Clients {', '.join(client.connection_id for client in self) or 'nobody'}>"
+
     async def send(self, target: str, *args: object) -> None:
         """Call the handlers for ``target`` of all of them.
 

@@ -8,7 +8,7 @@ that cannot take long, since the client's end is closed by then.
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING, Any, TypedDict
 
 import trio
 
@@ -50,8 +50,9 @@ async def connect(
 ) -> AsyncGenerator[HubConnection]:
     """See :meth:`HubServer.connect`."""
     codec = as_protocol(protocol)
-    handlers = options.pop("handlers", None)
-    settings = connection_options(**options)
+    others: dict[str, Any] = {**options}
+    handlers = others.pop("handlers", None)
+    settings = connection_options(**others)
     async with open_server_side(shared, () if isinstance(protocol, str) else (codec,)) as connector:
         async with run_hub(connector, codec, settings, handlers) as hub:
             yield hub

@@ -14,8 +14,6 @@ Reading is ahead of handling: messages are recorded as they come, and wait for t
 
 from __future__ import annotations
 
-import inspect
-import logging
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import trio
@@ -30,11 +28,10 @@ from ._client import Client
 from ._records import Received, plain
 from ._texts import CLIENT_SILENT, CLOSED, describe, size_exceeded
 from ._uploads import Uploads
+from ._user_code import call, cancellation_alone, logger
 from ._wire import Gate, Inbox, Wire
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from ..messages import HubMessage, ReceivedMessage
     from ..protocols import HubProtocol, MessageParser
     from ..transports import Transport
@@ -47,8 +44,6 @@ CLOSE_TIMEOUT = 5.0
 
 LINGER = 1.0
 """Seconds for the reader to see how a connection ended whose writer has failed."""
-
-logger = logging.getLogger("trio_signalr.testing")
 
 
 @runtime_checkable
@@ -85,6 +80,8 @@ class Connection:
         self._work_scope = trio.CancelScope()
         self._armed = trio.Event()
         self._over = trio.Event()
+        self._was_cut = False
+        self._unwelcome = False
         self._last_heard = trio.current_time()
         self._received: list[ReceivedMessage] = []
         self._plain: list[HubMessage[Any]] = []
@@ -115,7 +112,7 @@ class Connection:
                 helpers.start_soon(self._read, rest)
                 for task in (self._write, self._ping, self._watch):
                     helpers.start_soon(task)
-                greeted = await self._work()
+                await self._work()
                 await self._say_goodbye()
         finally:
             self.end("the server was cancelled")
@@ -123,21 +120,19 @@ class Connection:
             self.drained.set()
             self._over.set()
             self._shared.left(self.client)
-        if greeted:
+        if not self._unwelcome:
             await self._run_farewells()
 
-    async def _work(self) -> bool:
-        """Greet the client, and handle what it sends; return whether it was greeted without failure."""
-        greeted = False
+    async def _work(self) -> None:
+        """Greet the client, and handle what it sends."""
         with self._work_scope:
             async with open_tasks() as methods:
-                greeted = await self._run_greetings()
+                await self._run_greetings()
                 while (batch := await self._inbox.take()) is not None:
                     messages, size = batch
                     await self._handle_all(messages, methods)
                     self._inbox.done(size)
                     self._last_heard = trio.current_time()
-        return greeted
 
     async def _handle_all(self, messages: list[ReceivedMessage], methods: trio.Nursery) -> None:
         for message in messages:
@@ -169,10 +164,10 @@ class Connection:
         """
         if not self.alive:
             return
-        self.alive = False
-        self.error = error
         if close is not None:
             self.wire.post(close)
+        self.alive = False
+        self.error = error
         self.wire.finish()
         self._uploads.lose_all()
         self.answers.lose_all()
@@ -184,6 +179,8 @@ class Connection:
         self.end(str(error), Close(text, allow_reconnect))
 
     async def _say_goodbye(self) -> None:
+        if self._was_cut:
+            return
         with trio.move_on_after(CLOSE_TIMEOUT):
             await self.wire.outbox.flushed()
             await self._transport.aclose()
@@ -285,26 +282,26 @@ class Connection:
 
     # Hooks
 
-    async def _run_greetings(self) -> bool:
-        """Run the ``on_connected`` hooks; ``False`` if one raised, which ends the connection."""
+    async def _run_greetings(self) -> None:
+        """Run the ``on_connected`` hooks; if one raises, that is the end of the connection."""
         token = context.set(Context(self.client, is_hook=True))
         try:
-            with self.calls.guarded(), self._inbox.blocking():
+            with cancellation_alone("an on_connected hook"), self.calls.guarded(), self._inbox.blocking():
                 for hook in self._shared.on_connected:
-                    await _call(hook, self.client)
+                    await call(hook, self.client)
         except Exception as error:
             logger.error("an on_connected hook failed", exc_info=error)
+            self._unwelcome = True
             self._end_with(error, allow_reconnect=False)
-            return False
         finally:
             context.reset(token)
-        return True
 
     async def _run_farewells(self) -> None:
         context.set(Context(self.client, is_hook=True))
         for hook in self._shared.on_disconnected:
             try:
-                await _call(hook, self.client)
+                with cancellation_alone("an on_disconnected hook"):
+                    await call(hook, self.client)
             except Exception as error:
                 logger.error("an on_disconnected hook failed", exc_info=error)
 
@@ -330,6 +327,7 @@ class Connection:
     def cut(self, error: str = "the connection was cut", *, keep: bool = False) -> None:
         """Break it, with no word to the client."""
         self.end(error)
+        self._was_cut = True
         self.wire.outbox.close()
         if isinstance(self._transport, Cuttable):
             self._transport.cut(keep=keep)
@@ -359,9 +357,3 @@ class Connection:
     async def wait_over(self) -> None:
         """Wait for the end; a checkpoint."""
         await self._over.wait()
-
-
-async def _call(hook: Callable[[Client], object], client: Client) -> None:
-    returned = hook(client)
-    if inspect.isawaitable(returned):
-        await returned

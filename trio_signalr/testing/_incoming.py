@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import trio
 
-from ..errors import TransportError
+from ..errors import ProtocolError, TransportError
 from ..protocols.handshake import encode_response
 from ._connection import CLOSE_TIMEOUT, Connection
 from ._handshake import HandshakeRefusedError, shake_hands
@@ -29,6 +30,7 @@ class Incoming:
         shared: What all connections of the server share.
         transport: It.
         protocols: Hub protocols that are understood here besides the server's own.
+        connection_id: What negotiation has told the client; a new one without it.
 
     Attributes:
         id: The connection id.
@@ -38,7 +40,13 @@ class Incoming:
         Exception: The server was told to refuse it.
     """
 
-    def __init__(self, shared: Shared, transport: Transport, protocols: Iterable[HubProtocol] = ()) -> None:
+    def __init__(
+        self,
+        shared: Shared,
+        transport: Transport,
+        protocols: Iterable[HubProtocol] = (),
+        connection_id: str | None = None,
+    ) -> None:
         plan = shared.reception.next()
         if isinstance(plan, Exception):
             raise plan
@@ -47,19 +55,19 @@ class Incoming:
         self._transport = transport
         self._protocols = {protocol.name.casefold(): protocol for protocol in protocols} | shared.protocols
         self._connection: Connection | None = None
-        self.id = shared.next_connection_id()
+        self.id = connection_id or shared.next_connection_id()
         self.drained = trio.Event()
 
     async def run(self) -> None:
         """Serve the client until it has gone; only a bug of the server's own is raised."""
         try:
-            accepted = await self._shake_hands()
+            accepted = None
+            with suppress(TransportError, ProtocolError):  # broken before there was anything to tell
+                accepted = await self._shake_hands()
             if accepted is not None:
                 protocol, rest = accepted
                 self._connection = Connection(self._shared, self._transport, self.id, protocol, self.drained)
                 await self._connection.run(rest)
-        except TransportError:
-            pass  # broken before there was anything to tell
         finally:
             self.drained.set()
             await trio.aclose_forcefully(self._transport)

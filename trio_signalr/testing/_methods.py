@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, get_args, get_origin
 
@@ -154,6 +154,3 @@ class Methods:
     def find(self, name: str) -> Method | None:
         """Return the method that a client means by ``name``."""
         return self._methods.get(name.casefold())
-
-    def __iter__(self) -> Iterator[Method]:
-        return iter(self._methods.values())

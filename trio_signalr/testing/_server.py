@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
+from .._open import as_protocol
 from ._calls import context
 from ._client import Client, Clients
 from ._connect import connect
 from ._methods import Method
 from ._options import ServerOptions
-from ._shared import Reception, Shared, find_protocol
+from ._shared import Reception, Shared
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -74,12 +75,12 @@ class HubServer:
             stream_buffer_capacity=stream_buffer_capacity,
             record=record,
         )
-        self._shared = Shared(options, map(find_protocol, protocols))
+        self._shared = Shared(options, map(as_protocol, protocols))
 
     # What it can do
 
     @overload
-    def method(self, function: F, /) -> F: ...
+    def method(self, function: F, /, *, name: str | None = None) -> F: ...
     @overload
     def method(self, name: str | None = None, /) -> Callable[[F], F]: ...
     @overload
@@ -181,7 +182,7 @@ class HubServer:
             raise KeyError(f"no client {connection_id!r} was ever connected")
         return self._shared.clients[connection_id]
 
-    def events(self) -> AbstractAsyncContextManager[trio.abc.ReceiveChannel[Event]]:
+    def events(self) -> AbstractAsyncContextManager[trio.MemoryReceiveChannel[Event]]:
         """Learn of everything that happens at this server, for the length of the block::
 
             async with server.events() as events:

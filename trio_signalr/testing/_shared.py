@@ -10,18 +10,18 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from ..protocols import HubProtocol, JsonHubProtocol, MessagePackHubProtocol
 from ._methods import Methods
 from ._records import Connected, Disconnected
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Iterable
 
+    from ..protocols import HubProtocol
     from ._client import Client
     from ._options import ServerOptions
     from ._records import Event
 
-__all__ = ["Reception", "Shared", "find_protocol"]
+__all__ = ["Reception", "Shared"]
 
 
 class Reception:
@@ -120,13 +120,3 @@ class Shared:
             finally:
                 self._observers.remove(observer)
                 observer.close()
-
-
-def find_protocol(protocol: str | HubProtocol) -> HubProtocol:
-    """Return a hub protocol by its name; an object stands for itself."""
-    if isinstance(protocol, HubProtocol):
-        return protocol
-    for built_in in (JsonHubProtocol, MessagePackHubProtocol):
-        if built_in.name == protocol:
-            return built_in()
-    raise ValueError(f"a hub protocol is 'json', 'messagepack' or a HubProtocol, not {protocol!r}")

@@ -46,7 +46,8 @@ NO_RESULT = "The client answered without a result."
 def describe(head: str, error: BaseException, *, detailed: bool) -> str:
     """Return what a client may know of ``error``."""
     if detailed or isinstance(error, HubException):
-        return f"{head} {type(error).__name__}: {error}"
+        text = f"{head} {type(error).__name__}: {error}"
+        return text.encode(errors="replace").decode()  # a lone surrogate cannot be sent
     return head
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
-from .._tools import Outbox
+from .._outbox import Outbox
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -16,10 +16,11 @@ from ..errors import InternalError, ProtocolError, TransportError
 from ..negotiation import http_url, without_secrets
 from ..protocols import DEFAULT_MAX_MESSAGE_SIZE
 from ._base import Transport
+from ._groups import weightiest
 from ._upgrade import UpgradeStream
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator
 
     from .._http import HubHttp
     from ..protocols import TransferFormat
@@ -146,7 +147,7 @@ class WebSocketTransport(Transport):
             except BaseException as raised:
                 # A reader may fail oddly, while closing at least (it answers a ping after our Close, which wsproto
                 # refuses). Whoever receives learns of it; before the opening, OpeningFailed carries no news.
-                error = _weightiest(raised)
+                error = weightiest(raised)
                 if not isinstance(error, Exception):
                     raise error from None
                 self._reader_error = error
@@ -166,20 +167,6 @@ class WebSocketTransport(Transport):
             max_message_size=cast("int", self._limit),  # only compared
             receive_buffer_size=_READ_SIZE,
         )
-
-
-def _weightiest(raised: BaseException) -> BaseException:
-    """Return the one exception that matters most in what a nursery raised: Ctrl-C, an error, a cancellation."""
-    leaves = list(_leaves(raised))
-    return min(leaves, key=lambda leaf: (isinstance(leaf, trio.Cancelled), isinstance(leaf, Exception)))
-
-
-def _leaves(raised: BaseException) -> Iterator[BaseException]:
-    if isinstance(raised, BaseExceptionGroup):
-        for part in raised.exceptions:
-            yield from _leaves(part)
-    else:
-        yield raised
 
 
 @asynccontextmanager
@@ -224,7 +211,7 @@ async def open_websocket(
             finally:
                 transport._reader_scope.cancel()
     except BaseException as raised:  # Ctrl-C hit the reader; its other failures are values
-        error = _weightiest(raised)
+        error = weightiest(raised)
     finally:
         await stream.aclose()
     if error is not None:

@@ -1,0 +1,262 @@
+"""The examples as a user runs them, and the Python that README.md and docs/ show."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import os
+import re
+import runpy
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from types import ModuleType
+from typing import Any, NamedTuple
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+ROOT = Path(__file__).parent.parent
+EXAMPLES = ROOT / "examples"
+PROTOCOLS = ("json", "messagepack")
+EMBEDDED = "    hub: "  # how the lines begin that only the embedded hub prints
+
+# What each example prints, at the most "{protocol}" and "{transport}" to be filled in.
+OUTPUT = {
+    "counter": """\
+connected, {protocol} over {transport}
+0
+1
+2
+3
+4
+time is up: leaving the block tells the hub to stop
+    hub: Counter was told to stop
+the connection lives on: 1 + 2 = 3
+""",
+    "upload": """\
+sending 'hello'
+sending 'big'
+sending 'world'
+the hub returned 'hello big world'
+yielding 'one'
+yielding 'two'
+yielding 'three'
+the hub returned 'one two three'
+""",
+    "trigger_stream": """\
+Job 0 executed successfully
+Job 1 executed successfully
+Job 2 executed successfully
+that will do
+    hub: TriggerStream was told to stop
+no further job was reported
+""",
+    "duplex": """\
+up    1
+down  2
+up    2
+down  4
+up    3
+down  6
+up    4
+down  8
+up    5
+down  10
+the generator has ended, and so has the stream
+""",
+    "chat": """\
+Bob hears 'Hello?'
+Ada hears 'You said Hello?'
+Bob hears 'Is it tea time?'
+Ada hears 'You said Is it tea time?'
+Ada is asked 'Milk?'
+the hub was answered 'Yes, please.'
+""",
+}
+
+
+def expected_lines(name: str, protocol: str, transport: str) -> list[str]:
+    """What an example prints; against a server of its own the embedded hub has nothing to say."""
+    lines = OUTPUT[name].format(protocol=protocol, transport=transport).splitlines()
+    return [line for line in lines if transport == "memory" or not line.startswith(EMBEDDED)]
+
+
+def start(name: str, *args: str, **options: Any) -> subprocess.Popen[str]:
+    """Start an example as a program, from some other folder."""
+    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+    return subprocess.Popen(
+        [sys.executable, str(EXAMPLES / f"{name}.py"), *args],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": path},
+        **options,
+    )
+
+
+@pytest.fixture
+def load(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], ModuleType]]:
+    """Imports an example, or what they share, as the interpreter does that is given its path."""
+    monkeypatch.syspath_prepend(EXAMPLES)
+    names = {path.stem for path in EXAMPLES.glob("*.py")}
+
+    def load(name: str) -> ModuleType:
+        return __import__(name)
+
+    yield load
+    for name in names:
+        sys.modules.pop(name, None)
+
+
+# The examples
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+@pytest.mark.parametrize("name", OUTPUT)
+async def test_against_the_embedded_hub(
+    name: str, protocol: str, load: Callable[[str], Any], capsys: pytest.CaptureFixture[str], autojump_clock: MockClock
+) -> None:
+    await load(name).main(protocol=protocol)
+    assert capsys.readouterr().out.splitlines() == expected_lines(name, protocol, "memory")
+    assert trio.current_time() < 5, "an example takes seconds"
+
+
+def test_every_example_is_tested_here() -> None:
+    assert {path.stem for path in EXAMPLES.glob("*.py")} == {*OUTPUT, "embedded", "hello"}
+
+
+@pytest.mark.parametrize("name", OUTPUT)
+def test_each_is_a_program_with_two_options(name: str) -> None:
+    program = start(name, "--help")
+    out, errors = program.communicate()
+    assert (program.returncode, errors) == (0, "")
+    assert "--url" in out
+    assert "--protocol" in out
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no SIGINT to send to one process")
+def test_ctrl_c_stops_the_hub_and_ends_quietly() -> None:
+    program = start("counter")
+    assert program.stdout is not None
+    assert program.stdout.readline() == "connected, json over memory\n"  # it prints as it goes, into a pipe too
+    assert program.stdout.readline() == "0\n"
+    program.send_signal(signal.SIGINT)
+    out, errors = program.communicate()
+    assert out.splitlines()[-1] == "    hub: Counter was told to stop"
+    assert "time is up" not in out
+    assert (program.returncode, errors) == (0, "")
+
+
+def test_a_url_that_leads_nowhere_is_told_in_one_line() -> None:
+    program = start("counter", "--url", "http://127.0.0.1:1/hub")
+    out, errors = program.communicate()
+    assert (program.returncode, out) == (1, "")
+    assert re.fullmatch(r"NegotiationError: Negotiating at http://127\.0\.0\.1:1/hub/negotiate failed: .*\n", errors)
+
+
+def test_hello(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    run_as_program(EXAMPLES / "hello.py", monkeypatch)
+    assert capsys.readouterr().out.split() == [str(number) for number in range(10)]
+
+
+def test_the_embedded_hub_has_the_methods_of_the_real_one(load: Callable[[str], Any]) -> None:
+    """The same names, and as many parameters: a CancellationToken is none of the caller's business."""
+    source = "\n".join(path.read_text() for path in (ROOT / "tests/aspnetcore/hub/Hubs").glob("TestHub.*.cs"))
+    real = {}
+    for name, parameters in re.findall(r"public [^(=;]*?\b(\w+)\(([^)]*(?:\[\w+\][^)]*)?)\)", source):
+        given = [each for each in re.split(r",(?![^<]*>)", parameters) if each.strip()]
+        real[name] = len([each for each in given if "CancellationToken" not in each])
+    members = vars(load("embedded"))
+    ours = {
+        name: len(inspect.signature(member).parameters)
+        for name, member in members.items()
+        if inspect.isfunction(member) and name[0].isupper()
+    }
+    assert len(ours) == 9
+    assert ours.items() <= real.items()
+
+
+# README.md and docs/
+
+
+class Block(NamedTuple):
+    """A fenced block of a page."""
+
+    page: str
+    line: int
+    language: str
+    code: str
+    source: str | None
+
+
+def blocks() -> list[Block]:
+    """All fenced blocks; ``<!-- from examples/x.py -->`` right above one says what file it is a copy of."""
+    pattern = re.compile(
+        r"(?:^<!-- from (?P<source>\S+) -->\n+)?^```(?P<language>\w*)\n(?P<code>.*?)^```$", re.M | re.S
+    )
+    found = []
+    for path in [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]:
+        text = path.read_text(encoding="utf-8")
+        for match in pattern.finditer(text):
+            line = text.count("\n", 0, match.start("code")) + 1
+            page = path.relative_to(ROOT).as_posix()
+            found.append(Block(page, line, match["language"], match["code"], match["source"]))
+    return found
+
+
+BLOCKS = blocks()
+PYTHON = [block for block in BLOCKS if block.language == "python"]
+PROGRAMS = [block for block in PYTHON if block.source is None and re.search(r"^trio\.run\(", block.code, re.M)]
+TESTS = [block for block in PYTHON if re.search(r"^async def test_", block.code, re.M)]
+
+
+def each(blocks: list[Block]) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize("block", [pytest.param(b, id=f"{b.page}:{b.line}") for b in blocks])
+
+
+def run_as_program(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run a file as ``__main__``, on a clock that jumps."""
+    monkeypatch.setattr(trio, "run", partial(trio.run, clock=MockClock(autojump_threshold=0)))
+    runpy.run_path(str(path), run_name="__main__")
+
+
+@each(PYTHON)
+def test_python_in_the_docs_compiles(block: Block) -> None:
+    compile(block.code, f"{block.page}:{block.line}", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+
+
+@each([block for block in BLOCKS if block.source is not None])
+def test_a_copy_in_the_docs_equals_its_file(block: Block) -> None:
+    assert block.source is not None
+    assert block.code == (ROOT / block.source).read_text(encoding="utf-8")
+
+
+@each(PROGRAMS)
+def test_programs_in_the_docs_run(block: Block, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    path = tmp_path / "program.py"
+    path.write_text(block.code, encoding="utf-8")
+    run_as_program(path, monkeypatch)
+
+
+@each(TESTS)
+def test_tests_in_the_docs_pass(block: Block, tmp_path: Path) -> None:
+    path = tmp_path / "test_shown.py"
+    path.write_text(block.code, encoding="utf-8")
+    namespace = runpy.run_path(str(path))
+    tests = {name: test for name, test in namespace.items() if name.startswith("test_")}
+    assert tests
+    for test in tests.values():
+        given = [MockClock(autojump_threshold=0)] if "autojump_clock" in inspect.signature(test).parameters else []
+        trio.run(test, *given, clock=MockClock(autojump_threshold=0))
+
+
+def test_links_between_pages_lead_somewhere() -> None:
+    for path in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]:
+        prose = re.sub(r"^```.*?^```$", "", path.read_text(encoding="utf-8"), flags=re.M | re.S)
+        for target in re.findall(r"\]\(([^)#:\s]+)(?:#[^)\s]*)?\)", prose):
+            assert (path.parent / target).exists(), f"{path.name} links to {target}"

@@ -1,0 +1,70 @@
+"""The socket under an upgraded connection."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING
+
+import httpcore
+import httpx
+import trio
+
+from .errors import reason
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["Wire"]
+
+READ_SIZE = 64 * 1024
+"""Bytes asked of a socket at once: less starves the merging of frames, more costs its allocation."""
+
+
+class Wire:
+    """The socket of an accepted upgrade, with Trio's errors. One task reads, one writes."""
+
+    def __init__(self, response: httpx.Response, *, write_timeout: float | None) -> None:
+        self._response = response
+        self._socket: httpcore.AsyncNetworkStream = response.extensions["network_stream"]
+        self._write_timeout = write_timeout
+        self._closed = False
+
+    @property
+    def head(self) -> bytes:
+        """The answer as it came, without body."""
+        lines = [b"HTTP/1.1 101 Switching Protocols"]
+        lines += [name + b": " + value for name, value in self._response.headers.raw]
+        return b"\r\n".join([*lines, b"", b""])
+
+    async def read(self) -> bytes:
+        """Wait for bytes, for as long as it takes; ``b""`` when the peer has closed."""
+        with self._trio_errors():
+            return await self._socket.read(READ_SIZE, timeout=None)
+
+    async def write(self, data: bytes) -> None:
+        """Send all of ``data``. The user's client may limit how long the peer may take nothing."""
+        with self._trio_errors():
+            if self._write_timeout is None:
+                await self._socket.write(data, timeout=None)
+                return
+            for start in range(0, len(data), READ_SIZE):
+                await self._socket.write(data[start : start + READ_SIZE], timeout=self._write_timeout)
+
+    async def aclose(self) -> None:
+        """Close the socket without a word, and give its place in the client's pool back."""
+        self._closed = True
+        with suppress(httpx.HTTPError):  # the peer may be gone already
+            await self._response.aclose()
+
+    @contextmanager
+    def _trio_errors(self) -> Iterator[None]:
+        if self._closed:
+            raise trio.ClosedResourceError("the connection was closed on this side")
+        try:
+            yield
+        except (httpcore.NetworkError, httpcore.TimeoutException, httpcore.ProtocolError) as exc:
+            if self._closed:
+                raise trio.ClosedResourceError("the connection was closed on this side") from exc
+            slow = isinstance(exc, httpcore.WriteTimeout)
+            text = "the peer took nothing for the http_client's write timeout" if slow else reason(exc)
+            raise trio.BrokenResourceError(text) from exc

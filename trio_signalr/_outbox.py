@@ -1,0 +1,197 @@
+"""Where messages wait for the one writer of a connection."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import trio
+
+if TYPE_CHECKING:
+    from .replay import Replay
+
+__all__ = ["Outbox", "ReplayOutbox"]
+
+HIGH_WATER = 64 * 1024
+"""Bytes waiting in an outbox above which senders wait."""
+
+
+class Outbox:
+    """Messages on their way to the one writer of a connection.
+
+    Putting is synchronous, so it is atomic (cancelled means not put, returned means put) and fit for cleanup code.
+    Whoever produces a lot waits for room first, in the order of asking, and then puts with no checkpoint in between.
+    The writer takes all that has gathered at once.
+
+    Every message gets a ticket, a running number; three counters then answer for each message whether it was written.
+    """
+
+    def __init__(self, high_water: int = HIGH_WATER) -> None:
+        self._high_water = high_water
+        self._pending: list[bytes] = []
+        self._size = 0
+        self._taken = 0  # messages handed to the writer, ever
+        self._written = 0  # messages that the transport has accepted, ever
+        self._closed = False
+        self._line = trio.StrictFIFOLock()  # whoever waits for room first gets it first
+        self._room = trio.Event()
+        self._mail = trio.Event()
+        self._progress = trio.Event()
+
+    @property
+    def closed(self) -> bool:
+        """Whether the connection is gone, so that nothing put from now on goes anywhere."""
+        return self._closed
+
+    @property
+    def idle(self) -> bool:
+        """Whether everything put so far was written."""
+        return not self._pending and self._written == self._taken
+
+    # For senders
+
+    def put(self, data: bytes, stream_id: str | None = None, *, counted: bool = True) -> int:
+        """Append one encoded message and return its ticket. Into a closed outbox it goes for nothing.
+
+        Args:
+            data: The message with its framing.
+            stream_id: For an item of an upload, the upload's.
+            counted: Whether it is one of those that stateful reconnect numbers.
+        """
+        ticket = self._taken + len(self._pending)
+        if not self._closed:
+            self._pending.append(data)
+            self._size += len(data)
+            self._mail.set()
+        return ticket
+
+    def withdraw(self, ticket: int) -> bool:
+        """Take a message back; ``False`` if the writer has it already."""
+        index = ticket - self._taken
+        if index < 0:
+            return False
+        if index < len(self._pending):
+            self._size -= len(self._pending[index])
+            self._pending[index] = b""  # its number stays taken
+            self._make_room()
+        return True
+
+    def sent(self, ticket: int) -> bool | None:
+        """Whether that message was written: ``True``, ``False``, or ``None`` for a write that was under way."""
+        if ticket < self._written:
+            return True
+        return None if ticket < self._taken else False
+
+    def uploads_over(self, stream_ids: list[str]) -> None:
+        """No items of these uploads are of any use from now on."""
+
+    @property
+    def has_room(self) -> bool:
+        """Whether a sender may put without waiting; ``True`` once closed, for then nothing is worth waiting for."""
+        return not (self._is_full() or self._line.locked()) or self._closed
+
+    async def wait_for_room(self) -> None:
+        """Wait until there is room, or the outbox is closed; a checkpoint only if it waits."""
+        if self.has_room:
+            return
+        async with self._line:
+            while self._is_full() and not self._closed:
+                self._room = trio.Event()
+                await self._room.wait()
+
+    async def flushed(self) -> None:
+        """Wait until all that was put before is written, or the outbox is closed."""
+        target = self._taken + len(self._pending)
+        while self._written < target and not self._closed:
+            await self._progress.wait()
+
+    # For the writer
+
+    async def take(self) -> list[bytes]:
+        """Wait for mail and return all there is; call :meth:`done` when it is written."""
+        while not self._pending:
+            self._mail = trio.Event()
+            await self._mail.wait()
+        taken, self._pending, self._size = self._pending, [], 0
+        self._taken += len(taken)
+        self._make_room()
+        return taken
+
+    def done(self) -> None:
+        """All that was taken has been written."""
+        self._written = self._taken
+        self._progress.set()
+        self._progress = trio.Event()
+
+    def close(self) -> None:
+        """The connection is gone: drop what is left, wake everybody. What was not written stays unwritten."""
+        self._closed = True
+        self._room.set()
+        self._progress.set()
+
+    def _is_full(self) -> bool:
+        return self._size >= self._high_water
+
+    def _make_room(self) -> None:
+        if not self._is_full():
+            self._room.set()
+
+
+class _Tag(NamedTuple):
+    """What stateful reconnect has to know of a message in the outbox."""
+
+    stream_id: str | None = None
+    counted: bool = True
+    mend_from: int | None = None  # in place of a message: make the numbers agree from here on
+
+
+class ReplayOutbox(Outbox):
+    """An outbox for stateful reconnect: what the writer takes is numbered and kept until the peer acknowledges it.
+
+    There is no room while too much is not acknowledged.
+    """
+
+    def __init__(self, replay: Replay, high_water: int = HIGH_WATER) -> None:
+        super().__init__(high_water)
+        self._replay = replay
+        self._tags: list[_Tag] = []
+
+    def put(self, data: bytes, stream_id: str | None = None, *, counted: bool = True) -> int:
+        """See :meth:`Outbox.put`."""
+        return self._put(data, _Tag(stream_id, counted))
+
+    def uploads_over(self, stream_ids: list[str]) -> None:
+        """See :meth:`Outbox.uploads_over`; the peer may have counted less than was sent, which is mended."""
+        first = self._replay.forget_items(stream_ids)
+        if first is not None:
+            self._put(b"", _Tag(counted=False, mend_from=first))
+
+    def acknowledged(self, number: int) -> None:
+        """The peer has seen everything up to ``number``."""
+        self._replay.acknowledged(number)
+        self._make_room()
+
+    def resend(self) -> bytes:
+        """Return what to send first on a new socket: all that was taken and is not acknowledged."""
+        self.done()
+        return self._replay.resend()
+
+    async def take(self) -> list[bytes]:
+        """See :meth:`Outbox.take`."""
+        taken = await super().take()
+        tags, self._tags = self._tags, []
+        return [self._numbered(data, tag) for data, tag in zip(taken, tags, strict=True)]
+
+    def _put(self, data: bytes, tag: _Tag) -> int:
+        if not self._closed:
+            self._tags.append(tag)
+        return super().put(data)
+
+    def _numbered(self, data: bytes, tag: _Tag) -> bytes:
+        if tag.mend_from is not None:
+            return self._replay.mend(tag.mend_from)
+        if tag.counted and data:  # what was withdrawn has no number
+            self._replay.sent(data, tag.stream_id)
+        return data
+
+    def _is_full(self) -> bool:
+        return super()._is_full() or not self._replay.has_room
