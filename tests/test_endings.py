@@ -353,3 +353,34 @@ async def test_a_hub_that_is_done_is_garbage_at_once() -> None:
         assert len(left) <= 1
     finally:
         gc.enable()
+
+
+REPORTS: dict[str, tuple[str, str, str | None, bool]] = {
+    "close": ("server", "the server closed the connection", None, False),
+    "close with error": ("server", "the server closed the connection: why", "why", True),
+    "orderly end": ("server", "the server closed the connection", None, True),
+    "cut": ("network", "the connection was cut", None, True),
+    "silence": ("client", "the server sent nothing for 30 s", None, True),
+}
+
+
+@pytest.mark.parametrize("end", REPORTS)
+async def test_a_close_report_tells_who_ended_it_and_how(end: str, autojump_clock: MockClock) -> None:
+    closed_by, reason, error, allow_reconnect = REPORTS[end]
+    with pytest.raises(HubClosed) as caught:
+        async with open_peer() as (hub, peer):
+            assert hub.close_report is None
+            await ENDS[end][0](peer)
+            await trio.sleep_forever()
+    report = hub.close_report
+    assert report is not None
+    assert report == caught.value.report
+    assert (report.closed_by, report.reason, report.code) == (closed_by, reason, None)
+    assert (report.error, report.allow_reconnect, report.attempts) == (error, allow_reconnect, 0)
+
+
+async def test_leaving_is_reported_as_our_own_doing() -> None:
+    async with open_peer() as (hub, _peer):
+        pass
+    assert hub.close_report is not None
+    assert hub.close_report.closed_by == "client"

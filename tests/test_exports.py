@@ -25,6 +25,7 @@ PUBLIC = (
     # what it tells, and what it can be told
     "HubState",
     "StateChange",
+    "CloseReport",
     "RetryContext",
     "RetryDelays",
     "ExponentialBackoff",

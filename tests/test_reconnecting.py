@@ -39,6 +39,8 @@ async def test_true_tries_after_0_2_10_and_30_seconds_and_then_gives_up(autojump
     assert [round(at - lost, 3) for at in connector.attempts[1:]] == [0, 2, 12, 42]
     assert "the connection was cut; 4 attempts to reconnect failed, the last one: refused 4" in str(caught.value)
     assert isinstance(caught.value.__cause__, TransportError)
+    assert caught.value.report is not None
+    assert caught.value.report.attempts == 4
 
 
 async def test_it_reconnects_with_a_new_id_and_goes_on(autojump_clock: MockClock) -> None:

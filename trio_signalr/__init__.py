@@ -8,6 +8,7 @@ from ._streams import HubStream as HubStream
 from ._uploads import Upload as Upload
 from ._version import __version__ as __version__
 from .errors import (
+    CloseReport as CloseReport,
     HandshakeError as HandshakeError,
     HubClosed as HubClosed,
     HubException as HubException,
@@ -22,6 +23,8 @@ from .errors import (
     TransportError as TransportError,
 )
 from .protocols import (
+    Char as Char,
+    DateTimeOffset as DateTimeOffset,
     HubProtocol as HubProtocol,
     JsonHubProtocol as JsonHubProtocol,
     MessagePackHubProtocol as MessagePackHubProtocol,
@@ -29,6 +32,9 @@ from .protocols import (
 from .retry import ExponentialBackoff as ExponentialBackoff, RetryContext as RetryContext, RetryDelays as RetryDelays
 
 __all__ = [
+    "Char",
+    "DateTimeOffset",
+    "CloseReport",
     "ExponentialBackoff",
     "HandshakeError",
     "HubClosed",

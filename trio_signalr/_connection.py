@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
     from ._calls import Unsettled
     from ._link import Connector
-    from ._session import SessionOptions
     from ._outbox import Outbox
+    from ._session import SessionOptions
     from .protocols import HubProtocol
     from .retry import RetryPolicy
     from .transports import Transport
@@ -64,6 +64,7 @@ class Connection:
         transport: Name of the transport in use, or used last.
         ending: Why no call can be made any more.
         loss: Why the connection is over for good, if that was not the user's doing.
+        last: Why the last session ended; ``None`` before.
     """
 
     def __init__(
@@ -92,6 +93,7 @@ class Connection:
         self.transport: str | None = None
         self.ending: Ending | None = None
         self.loss: Ending | None = None
+        self.last: Ending | None = None
 
     # For calls
 
@@ -112,8 +114,11 @@ class Connection:
                 return outbox
             else:
                 await outbox.wait_for_room()  # our turn now, though others may stand in line behind us
-                if self.ending is None and outbox is self._open_outbox():
+                if self._is_current(outbox):
                     return outbox
+
+    def _is_current(self, outbox: Outbox) -> bool:
+        return self.ending is None and outbox is self._open_outbox()
 
     def _open_outbox(self) -> Outbox | None:
         """The current session's outbox, if this task may use it now."""
@@ -180,6 +185,9 @@ class Connection:
                 ending = session.ending
                 assert ending is not None, "a session is over for no reason"
                 await self._part(ending, session.transport)
+                self.last = ending = replace(ending, code=session.transport.close_code)
+                if self.loss is not None:
+                    self.loss = ending
             finally:
                 self._session = None
             return ending
@@ -268,6 +276,7 @@ class Connection:
 
     def _end(self, ending: Ending) -> None:
         """No connection will follow: tell the calls and subscriptions, and all that is still going to be called."""
+        self.last = ending
         if ending.kind != "left":
             self.loss = ending
         if self.ending is None:
@@ -313,4 +322,4 @@ class Connection:
 def _gave_up(loss: Ending, attempts: int, error: Exception) -> Ending:
     count = f"{attempts} attempts to reconnect" if attempts > 1 else "an attempt to reconnect"
     text = f"{loss.text}; {count} failed{', the last one' if attempts > 1 else ''}: {error}"
-    return replace(loss, text=text, cause=error)
+    return replace(loss, text=text, cause=error, attempts=attempts)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Literal, NoReturn, TypeAlias, TypeVar
 
 import trio
 
-from .errors import HubClosed, InternalError, ProtocolError, ServerTimeout, SignalRError
+from .errors import CloseReport, HubClosed, InternalError, ProtocolError, ServerTimeout, SignalRError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence
@@ -39,6 +39,9 @@ class Ending:
         error: The server's own text, if it sent one.
         allow_reconnect: Whether connecting again makes sense.
         cause: The exception behind it.
+        closed_by: Who ended it, as :class:`CloseReport` tells it.
+        code: The WebSocket close code that the server sent.
+        attempts: Attempts to reconnect that failed after it.
         resumable: Whether stateful reconnect could help: the transport broke, nobody closed it.
     """
 
@@ -47,7 +50,15 @@ class Ending:
     error: str | None = None
     allow_reconnect: bool = False
     cause: BaseException | None = None
+    closed_by: Literal["server", "client", "network"] = "client"
+    code: int | None = None
+    attempts: int = 0
     resumable: bool = False
+
+    @property
+    def report(self) -> CloseReport:
+        """The same for users."""
+        return CloseReport(self.closed_by, self.text, self.code, self.error, self.allow_reconnect, self.attempts)
 
     def for_call(self, sent: bool | None) -> Exception:
         """A new exception for a call that was hit, or that comes too late."""
@@ -75,7 +86,7 @@ class Ending:
 
     def _closed(self, sent: bool | None) -> HubClosed:
         make = ServerTimeout if self.kind == "timeout" else HubClosed
-        error = make(self.text, error=self.error, allow_reconnect=self.allow_reconnect, sent=sent)
+        error = make(self.text, error=self.error, allow_reconnect=self.allow_reconnect, sent=sent, report=self.report)
         return self._from_cause(error)
 
     def _from_cause(self, error: E) -> E:

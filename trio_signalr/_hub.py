@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from ._states import HubState, StateChange
     from ._streams import HubStream
     from ._uploads import Upload
+    from .errors import CloseReport
     from .protocols import HubProtocol
 
 __all__ = ["HubConnection", "run_hub"]
@@ -69,6 +70,12 @@ class HubConnection:
     def protocol(self) -> str:
         """Name of the hub protocol in use."""
         return self._connection.protocol.name
+
+    @property
+    def close_report(self) -> CloseReport | None:
+        """How the connection ended, or the last one if it was reconnected; ``None`` if none has ended yet."""
+        ending = self._connection.last
+        return None if ending is None else ending.report
 
     def __repr__(self) -> str:
         return f"<HubConnection {self.state.value}, {self.protocol} over {self.transport}>"

@@ -17,7 +17,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 from itertools import chain, repeat
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import trio
 
@@ -114,8 +114,8 @@ class Session:
         self._closing = False
         self._may_pause = True
         self._pause_began = math.inf
-        self._pause_ended = -math.inf
-        self._pause_length = 0.0
+        self._long_pause = 0.0  # the last one that was long, and when it ended
+        self._long_pause_ended = -math.inf
         self._last_received = self._last_sent = trio.current_time()
         self._receivers: dict[type, Callable[[Any], None]] = {
             StreamItem: calls.item,
@@ -269,7 +269,7 @@ class Session:
         text = "the server closed the connection"
         if message.error is not None:
             text = f"{text}: {message.error}"
-        self._end(Ending("closed", text, message.error, message.allow_reconnect))
+        self._end(Ending("closed", text, message.error, message.allow_reconnect, closed_by="server"))
 
     async def _pause(self) -> None:
         """Stop reading until flow control has no reason for it. While we are deaf by choice, silence means nothing."""
@@ -279,8 +279,9 @@ class Session:
             self._flow.on_resume = resumed.set
             await resumed.wait()
         self._flow.on_resume = None
-        self._last_received = self._pause_ended = trio.current_time()
-        self._pause_length = self._pause_ended - self._pause_began
+        self._last_received = now = trio.current_time()
+        if now - self._pause_began >= LONG_PAUSE:
+            self._long_pause, self._long_pause_ended = now - self._pause_began, now
         self._pause_began = math.inf
 
     async def _write(self, resend: bytes) -> None:
@@ -394,9 +395,13 @@ class Session:
             self._flow.on_resume()
 
     def _lost(self, text: str, cause: BaseException | None = None) -> Ending:
-        resumable = cause is not None and self.transport.close_code is None  # it broke, nobody closed it
         text += self._blame_pause()
-        return Ending("closed", text, allow_reconnect=True, cause=cause, resumable=resumable)
+        code = self.transport.close_code
+        broke = cause is not None and code is None  # nobody closed it
+        closed_by: Literal["network", "server"] = "network" if broke else "server"
+        return Ending(
+            "closed", text, allow_reconnect=True, cause=cause, closed_by=closed_by, code=code, resumable=broke
+        )
 
     def _blame_pause(self) -> str:
         """A pause is likely to be the reason of a loss: servers reset a client that takes nothing for about 10 s."""
@@ -404,8 +409,8 @@ class Session:
         if self._pause_began < math.inf:
             seconds, ago = now - self._pause_began, 0.0
         else:
-            seconds, ago = self._pause_length, now - self._pause_ended
-        if seconds < LONG_PAUSE or ago > LONG_PAUSE:
+            seconds, ago = self._long_pause, now - self._long_pause_ended
+        if seconds < LONG_PAUSE or ago > 2 * LONG_PAUSE:  # what was under way is still read before the loss shows
             return ""
         return (
             f" (reading was paused for {seconds:.0f} s because a buffer was full; the server may have given up on us)"

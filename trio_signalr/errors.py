@@ -22,9 +22,13 @@ instance.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Literal
+
 from trio import BrokenResourceError
 
 __all__ = [
+    "CloseReport",
     "HandshakeError",
     "HubClosed",
     "HubException",
@@ -108,6 +112,27 @@ class StreamOverflow(SignalRError, BrokenResourceError):
     """A stream or subscription opened with ``overflow="error"`` got more than ``max_buffer_size`` items."""
 
 
+@dataclass(frozen=True, slots=True)
+class CloseReport:
+    """How a connection to a hub ended, as far as it is known.
+
+    Attributes:
+        closed_by: ``"server"``, ``"client"``, or ``"network"`` if nobody did and it broke.
+        reason: What happened, in a few words.
+        code: The WebSocket close code that the server sent; ``None`` if it sent none, and on other transports.
+        error: The server's text, if it sent one.
+        allow_reconnect: Whether connecting again makes sense.
+        attempts: Attempts to reconnect that failed after it.
+    """
+
+    closed_by: Literal["server", "client", "network"]
+    reason: str
+    code: int | None = None
+    error: str | None = None
+    allow_reconnect: bool = False
+    attempts: int = 0
+
+
 class HubClosed(SignalRError, BrokenResourceError):
     """The connection to the hub ended.
 
@@ -117,6 +142,7 @@ class HubClosed(SignalRError, BrokenResourceError):
         sent: For the call that it hit: ``True``, all its bytes were handed to the transport (no promise that the server
             acted on it); ``False``, none were, so it is safe to repeat; ``None``, the write was under way. ``None`` too
             on the error that leaves the ``open_hub`` block.
+        report: All that is known of the end; ``None`` on an error that was not made by us.
     """
 
     def __init__(
@@ -126,11 +152,13 @@ class HubClosed(SignalRError, BrokenResourceError):
         error: str | None = None,
         allow_reconnect: bool = False,
         sent: bool | None = None,
+        report: CloseReport | None = None,
     ) -> None:
         super().__init__(message)
         self.error = error
         self.allow_reconnect = allow_reconnect
         self.sent = sent
+        self.report = report
 
 
 class ServerTimeout(HubClosed):

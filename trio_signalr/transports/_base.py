@@ -19,12 +19,15 @@ class Transport(trio.abc.AsyncResource):
         name: As ``open_hub(transports=...)`` spells it.
         inherent_keep_alive: ``True`` where the transport itself keeps the connection alive (long polling), so that
             neither side pings and silence means nothing.
-        close_code: The WebSocket close code that the peer sent; ``None`` until then, and on other transports.
     """
 
     name: str
     inherent_keep_alive: bool = False
-    close_code: int | None = None
+
+    @property
+    def close_code(self) -> int | None:
+        """The WebSocket close code that the peer sent; ``None`` until then, and on other transports."""
+        return None
 
     @abstractmethod
     async def send(self, data: bytes) -> None:

@@ -69,6 +69,12 @@ class WebSocketTransport(Transport):
     def __repr__(self) -> str:
         return f"<WebSocketTransport to {self._where!r}>"
 
+    @property
+    def close_code(self) -> int | None:
+        """The code of the peer's Close frame."""
+        reason = self._connection.closed
+        return None if reason is None or not self._stream.close_received else int(reason.code)
+
     async def send(self, data: bytes) -> None:
         """Send one WebSocket message: text or binary, as the hub protocol is."""
         try:
@@ -122,7 +128,6 @@ class WebSocketTransport(Transport):
             return ProtocolError(f"A message is larger than max_message_size={self._max_message_size} bytes")
         if not self._stream.close_received:  # wsproto gave up on what came
             return ProtocolError(f"The server broke the rules of WebSockets: {reason.reason or reason.name}")
-        self.close_code = reason.code
         if reason.code == _NORMAL:
             return None
         text = f"{reason.code} {reason.name or ''}".strip()
