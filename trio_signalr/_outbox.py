@@ -170,8 +170,8 @@ class ReplayOutbox(Outbox):
         self._replay.acknowledged(number)
         self._make_room()
 
-    def resend(self) -> bytes:
-        """Return what to send first on a new socket: all that was taken and is not acknowledged."""
+    def resend(self) -> list[bytes]:
+        """Return the messages to send first on a new socket: all that were taken and are not acknowledged."""
         self.done()
         return self._replay.resend()
 
@@ -179,19 +179,19 @@ class ReplayOutbox(Outbox):
         """See :meth:`Outbox.take`."""
         taken = await super().take()
         tags, self._tags = self._tags, []
-        return [self._numbered(data, tag) for data, tag in zip(taken, tags, strict=True)]
+        return [message for data, tag in zip(taken, tags, strict=True) for message in self._numbered(data, tag)]
 
     def _put(self, data: bytes, tag: _Tag) -> int:
         if not self._closed:
             self._tags.append(tag)
         return super().put(data)
 
-    def _numbered(self, data: bytes, tag: _Tag) -> bytes:
+    def _numbered(self, data: bytes, tag: _Tag) -> list[bytes]:
         if tag.mend_from is not None:
             return self._replay.mend(tag.mend_from)
         if tag.counted and data:  # what was withdrawn has no number
             self._replay.sent(data, tag.stream_id)
-        return data
+        return [data]
 
     def _is_full(self) -> bool:
         return super()._is_full() or not self._replay.has_room

@@ -30,7 +30,7 @@ from .protocols.handshake import HandshakeReader, encode_request, parse_response
 from .replay import Replay
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Sequence
 
     from msgspec import Raw
 
@@ -190,7 +190,7 @@ class Session:
             self._ending = LEFT
         return self._ending
 
-    async def _run_attached(self, resend: bytes = b"") -> Ending:
+    async def _run_attached(self, resend: Sequence[bytes] = ()) -> Ending:
         """Run on the present transport until it is of no more use; return why."""
         with self._attachment:
             async with trio.open_nursery() as nursery:
@@ -199,7 +199,7 @@ class Session:
         assert self._over is not None, "a session ended for no reason"
         return self._over
 
-    def _tasks(self, resend: bytes) -> list[Callable[[], Awaitable[None]]]:
+    def _tasks(self, resend: Sequence[bytes]) -> list[Callable[[], Awaitable[None]]]:
         async def _write() -> None:
             await self._write(resend)
 
@@ -284,20 +284,28 @@ class Session:
             self._long_pause, self._long_pause_ended = now - self._pause_began, now
         self._pause_began = math.inf
 
-    async def _write(self, resend: bytes) -> None:
+    async def _write(self, resend: Sequence[bytes]) -> None:
+        """Send what is put into the outbox, after what the last transport may have lost."""
         try:
-            if resend:
-                await self.transport.send(resend)
+            await self._send(resend)
             while True:
-                data = b"".join(await self.outbox.take())
-                if data:
-                    await self.transport.send(data)
-                    self._last_sent = trio.current_time()
+                await self._send(await self.outbox.take())
                 self.outbox.done()
         except TransportError:
             self._stop_pausing()
             await trio.sleep(LINGER)
             raise
+
+    async def _send(self, messages: Sequence[bytes]) -> None:
+        """Send all as one transport message.
+
+        With stateful reconnect one by one: a server that loses the connection within a transport message keeps the part
+        that it has read, and can make no sense of the message that is sent again behind it.
+        """
+        for data in [b"".join(messages)] if self._replay is None else messages:
+            if data:
+                await self.transport.send(data)
+                self._last_sent = trio.current_time()
 
     async def _keep_time(self) -> None:
         if self.transport.inherent_keep_alive:

@@ -60,6 +60,8 @@ class Replay:
         self._unacknowledged: deque[_Sent] = deque()
         self._size = 0
         self._last_sent = 0
+        self._rewound_to: int | None = None  # a Sequence has set the peer's count back to this number ...
+        self._rewound_from = 0  # ... and only an Ack beyond this one shows that it has counted on from there
         self._next_received = 1
         self._latest_received = 0
         self._awaiting_sequence = False
@@ -84,19 +86,22 @@ class Replay:
 
     def acknowledged(self, number: int) -> None:
         """The peer has seen everything up to ``number``."""
+        if number > self._rewound_from:
+            self._rewound_to = None
         while self._unacknowledged and self._unacknowledged[0].number <= number:
             self._size -= len(self._unacknowledged.popleft().data)
 
-    def resend(self) -> bytes:
-        """Return what to send first on a new socket."""
+    def resend(self) -> list[bytes]:
+        """Return the messages to send first on a new socket."""
         first = self._unacknowledged[0].number if self._unacknowledged else self._last_sent + 1
-        parts = [self._sequence(first)]
+        start = self._rewind(first)
+        messages = [self._sequence(start), *[self._filler] * (first - start)]
         for stream_id, run in groupby(self._unacknowledged, key=lambda sent: sent.stream_id):
-            messages = list(run)
-            parts += [message.data for message in messages]
+            again = list(run)
+            messages += [sent.data for sent in again]
             if stream_id is not None:  # the peer may not know the stream any more
-                parts += self._mend(messages[0].number, messages[-1].number)
-        return b"".join(parts)
+                messages += self._mend(again[0].number, again[-1].number)
+        return messages
 
     def forget_items(self, stream_ids: Collection[str]) -> int | None:
         """Uploads are over: their items are of no use any more, so something else takes their numbers.
@@ -112,9 +117,20 @@ class Replay:
                 self._unacknowledged[index] = _Sent(sent.number, self._filler, None)
         return doubtful
 
-    def mend(self, first: int) -> bytes:
-        """Return what makes both sides' numbers agree if the peer may have skipped some from ``first`` on."""
-        return b"".join(self._mend(first, self._last_sent))
+    def mend(self, first: int) -> list[bytes]:
+        """Return the messages that make both sides' numbers agree if the peer may have skipped some from there on."""
+        self._rewind(first)
+        return list(self._mend(first, self._last_sent))
+
+    def _rewind(self, number: int) -> int:
+        """Note that the peer's count is set back to ``number``, or lower if it may stand lower; return to which.
+
+        What it has acknowledged it has seen, but after an earlier Sequence it may not have counted up to there again
+        before the connection was lost, and a higher number would be one that it takes for a loss.
+        """
+        self._rewound_to = number if self._rewound_to is None else min(number, self._rewound_to)
+        self._rewound_from = self._last_sent
+        return self._rewound_to
 
     def _mend(self, first: int, last: int) -> Iterator[bytes]:
         yield self._sequence(first)
