@@ -18,7 +18,7 @@ export PYRIGHT_PYTHON_IGNORE_WARNINGS = 1
 unexport PYTHONHOME PYTHONPATH
 
 .DEFAULT_GOAL = help
-.PHONY: help demo test test-oldest check fix coverage clean
+.PHONY: help demo test test-oldest check fix coverage bench clean
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 
@@ -58,9 +58,13 @@ coverage: $(VENV)/.test  ## run the tests and say which lines and branches they 
 	$(BIN)/python -m coverage html --quiet
 	$(BIN)/python -m coverage report
 
+bench:  ## compare with other clients; needs dotnet, and node for the JavaScript one; ARGS=--help tells more
+	@$(MAKE) --no-print-directory VENV=.venv-bench .venv-bench/.bench
+	.venv-bench/bin/python -m tests.benchmarks $(ARGS)
+
 clean:  ## remove environments, caches and whatever else was made here
 	rm -rf .venv .venv-* .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage .coverage.* htmlcov build dist
-	rm -rf tests/aspnetcore/.build
+	rm -rf tests/aspnetcore/.build tests/benchmarks/.build tests/benchmarks/javascript/node_modules
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The stamps: which of the project's dependencies an environment has. Each set holds those before it.
@@ -94,6 +98,10 @@ $(VENV)/.test: pyproject.toml $(VENV)/.pip
 $(VENV)/.dev: pyproject.toml $(VENV)/.pip
 	$(PIP) install --editable ".[testing]" --group dev
 	@touch $(VENV)/.runtime $(VENV)/.test $@
+
+$(VENV)/.bench: pyproject.toml $(VENV)/.pip
+	$(PIP) install --editable . --group bench
+	@touch $@
 
 $(VENV)/.oldest: pyproject.toml $(VENV)/.pip
 	@$(BIN)/python -c 'import tomllib; project = tomllib.load(open("pyproject.toml", "rb"))["project"]; \

@@ -6,7 +6,7 @@ A hub of ASP.NET Core lets a method ask its own caller only if MaximumParallelIn
 """
 
 import trio
-from embedded import open_either, run  # type: ignore[import-not-found]  # the file beside this one
+from embedded import open_either, run
 
 
 async def on_reply(text: str) -> None:

@@ -4,7 +4,7 @@ python examples/trigger_stream.py [--url http://localhost:5000/hub] [--protocol 
 """
 
 import trio
-from embedded import open_either, run  # type: ignore[import-not-found]  # the file beside this one
+from embedded import open_either, run
 
 
 async def main(url: str | None = None, protocol: str = "json") -> None:

@@ -6,7 +6,7 @@ python examples/upload.py [--url http://localhost:5000/hub] [--protocol messagep
 from collections.abc import AsyncIterator
 
 import trio
-from embedded import open_either, run  # type: ignore[import-not-found]  # the file beside this one
+from embedded import open_either, run
 
 
 async def numerals() -> AsyncIterator[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -13,7 +14,7 @@ import trio
 
 from tests.transports.loopback import Peer
 
-__all__ = ["ConnectProxy", "open_proxy", "open_tls_gate", "open_unix_gate"]
+__all__ = ["ConnectProxy", "open_proxy", "open_socks_proxy", "open_tls_gate", "open_unix_gate"]
 
 
 @asynccontextmanager
@@ -87,6 +88,28 @@ async def open_proxy(credentials: str | None = None) -> AsyncIterator[ConnectPro
 
     async with _listening(serve) as port:
         proxy.url = f"http://127.0.0.1:{port}"
+        yield proxy
+
+
+@asynccontextmanager
+async def open_socks_proxy() -> AsyncIterator[ConnectProxy]:
+    """Run a SOCKS 5 proxy that lets everybody in."""
+    proxy = ConnectProxy()
+
+    async def serve(stream: trio.SocketStream) -> None:
+        await stream.receive_some()  # the ways to log in that the client knows
+        await stream.send_all(b"\x05\x00")  # none is needed
+        request = bytes(await stream.receive_some())
+        assert request[:4] in (b"\x05\x01\x00\x01", b"\x05\x01\x00\x03"), "connect, to an IPv4 address or a name"
+        host = socket.inet_ntoa(request[4:8]) if request[3] == 1 else request[5:-2].decode()
+        port = int.from_bytes(request[-2:])
+        proxy.tunnels.append(f"{host}:{port}")
+        server = await trio.open_tcp_stream(host, port)
+        await stream.send_all(b"\x05\x00\x00\x01" + bytes(6))
+        await _pass_on(stream, server)
+
+    async with _listening(serve) as port:
+        proxy.url = f"socks5://127.0.0.1:{port}"
         yield proxy
 
 

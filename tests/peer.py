@@ -16,7 +16,16 @@ from trio.testing import wait_all_tasks_blocked
 from trio_signalr._hub import HubConnection, run_hub
 from trio_signalr._link import Link
 from trio_signalr._open import connection_options
-from trio_signalr.messages import Completion, HubMessage, Invocation, Ping, ReceivedMessage, StreamItem
+from trio_signalr.messages import (
+    UNSET,
+    Completion,
+    HubMessage,
+    Invocation,
+    Ping,
+    ReceivedMessage,
+    StreamInvocation,
+    StreamItem,
+)
 from trio_signalr.protocols import HubProtocol, JsonHubProtocol
 from trio_signalr.protocols.handshake import HandshakeReader, encode_response, parse_request
 from trio_signalr.transports._memory import MemoryTransport, memory_transport_pair
@@ -75,10 +84,10 @@ class Peer:
     async def items(self, invocation_id: str, *items: object) -> None:
         await self.send(*[StreamItem(invocation_id, item) for item in items])
 
-    async def complete(self, invocation_id: str, *result: object, error: str | None = None) -> None:
-        await self.send(Completion(invocation_id, *result, error=error))
+    async def complete(self, invocation_id: str, result: object = UNSET, *, error: str | None = None) -> None:
+        await self.send(Completion(invocation_id, result, error))
 
-    def arguments(self, message: Invocation[Any]) -> list[Any]:
+    def arguments(self, message: Invocation[Any] | StreamInvocation[Any]) -> list[Any]:
         return [self.protocol.decode_payload(payload, Any) for payload in message.arguments]
 
     def value(self, payload: Any) -> Any:

@@ -84,7 +84,7 @@ async def test_a_failed_method_raises_the_servers_text_and_names_the_method() ->
     async with open_peer() as (hub, peer), trio.open_nursery() as nursery:
 
         async def call() -> None:
-            with pytest.raises(InvocationError, match="^it broke$") as caught:
+            with pytest.raises(InvocationError, match=r"^it broke$") as caught:
                 await hub.invoke("Fail")
             assert caught.value.method == "Fail"
 

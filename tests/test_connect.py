@@ -264,7 +264,9 @@ async def test_what_the_users_code_raises_does_not_fall_back() -> None:
 
 @pytest.mark.parametrize("transports", [(), ("pigeons",), ("websockets", "x"), "sse", (7,)])
 def test_transports_that_make_no_sense(transports: Any) -> None:
-    with pytest.raises(ValueError, match="transports must be some of 'websockets', 'server_sent_events', 'long_polling'"):
+    with pytest.raises(
+        ValueError, match="transports must be some of 'websockets', 'server_sent_events', 'long_polling'"
+    ):
         HttpConnector(HubHttp(), URL, transports=transports, skip_negotiation=False)
 
 

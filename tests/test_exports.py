@@ -32,6 +32,10 @@ PUBLIC = (
     "HubProtocol",
     "JsonHubProtocol",
     "MessagePackHubProtocol",
+    # types
+    "Char",
+    "DateTimeOffset",
+    "streaming",
     # errors
     "HandshakeError",
     "HubClosed",

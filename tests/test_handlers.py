@@ -128,7 +128,8 @@ async def test_arguments_that_do_not_fit_end_the_block_when_nobody_awaits_an_ans
     def on_number(number: int) -> None:
         raise AssertionError("not reached")
 
-    for arguments, path in [(["x"], r"\$\[0\]"), ([], "0 arguments"), ([1, 2], "2 arguments")]:
+    cases: list[tuple[list[object], str]] = [(["x"], r"\$\[0\]"), ([], "0 arguments"), ([1, 2], "2 arguments")]
+    for arguments, path in cases:
         with pytest.raises(PayloadError, match="'number'") as caught:
             async with open_peer(protocol, handlers={"number": on_number}) as (_hub, peer):
                 await peer.send(Invocation("number", arguments))

@@ -6,6 +6,7 @@ tokens and connection tokens must not show up in errors or in anything printed.
 
 from __future__ import annotations
 
+import importlib.util
 import re
 import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
@@ -536,11 +537,18 @@ async def test_so_is_one_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> 
     assert seen == [b"http://hub.invalid/hub/negotiate?negotiateVersion=1"]
 
 
+@pytest.mark.skipif(importlib.util.find_spec("socksio") is not None, reason="SOCKS works here")
+async def test_a_socks_proxy_says_what_it_needs() -> None:
+    async with HubHttp(proxy="socks5://127.0.0.1:9") as http:
+        with pytest.raises(ImportError, match=r"pip install httpx\[socks\]"):
+            await negotiate(http, URL)
+
+
 async def test_nothing_prints_a_secret() -> None:
     http = Server({"url": "http://svc/?x=s3cret", "accessToken": "s3cret"}, ANSWER).http(
         access_token="t0ken", headers={"X-Key": "s3cret"}
     )
     negotiated = await negotiate(http, URL)
     assert isinstance(negotiated, Negotiated)
-    for each in (http, negotiated, negotiated.http, negotiated.answer):
+    for each in (http, http._token, negotiated, negotiated.http, negotiated.http._token, negotiated.answer):
         assert not re.search("t0ken|s3cret|c0nnection", repr(each))

@@ -35,7 +35,7 @@ LAYERS = (
     ("_handlers", "_states"),
     ("_session",),
     ("_connection",),
-    ("_calling",),
+    ("_calling", "_typed"),
     ("_hub",),
     ("_open",),
     ("__init__",),

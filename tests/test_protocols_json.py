@@ -545,7 +545,7 @@ def test_remembered_decoders_are_bounded() -> None:
         assert protocol.decode_payload(Raw(b"%d" % size), limited) == size
         with pytest.raises(PayloadError):
             protocol.decode_payload(Raw(b"%d" % (size + 1)), limited)
-    assert len(protocol._decoders) < 1_000
+    assert len(protocol._readers) < 1_000
 
 
 def test_a_batch_equals_its_messages() -> None:

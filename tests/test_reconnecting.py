@@ -114,7 +114,7 @@ async def test_a_stream_of_a_lost_connection_delivers_what_it_holds_and_then_fai
 async def test_handlers_and_subscriptions_stay(autojump_clock: MockClock) -> None:
     connector = PeerConnector()
     got: list[object] = []
-    async with open_peer(connector=connector, reconnect=True, handlers={"n": got.append}) as (hub, peer):
+    async with open_peer(connector=connector, reconnect=True, handlers={"n": got.append}) as (hub, _peer):
         async with hub.subscribe("n", int) as numbers:
             for number in range(3):
                 await connector.peer.send(Invocation("n", [number]))
@@ -244,7 +244,7 @@ async def test_the_policy_is_told_attempts_elapsed_time_and_the_error(autojump_c
 
 async def test_a_policy_that_refuses_at_once_means_no_reconnecting_at_all(autojump_clock: MockClock) -> None:
     changes: list[HubState] = []
-    with pytest.raises(HubClosed, match="^the connection was cut$"):
+    with pytest.raises(HubClosed, match=r"^the connection was cut$"):
         async with open_peer(reconnect=lambda _: None) as (hub, peer), hub.state_changes() as states:
             peer.transport.cut()
             changes = [change.new async for change in states]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import msgspec
 import pytest
@@ -52,7 +53,7 @@ async def test_items_before_an_error_are_delivered_before_it() -> None:
         assert [await stream.receive(), await stream.receive()] == [1, 2]
         errors = []
         for _ in range(2):
-            with pytest.raises(InvocationError, match="^ran out$") as caught:
+            with pytest.raises(InvocationError, match=r"^ran out$") as caught:
                 await stream.receive()
             assert caught.value.method == "Counter"
             errors.append(caught.value)
@@ -283,10 +284,10 @@ async def test_error_delivers_what_it_holds_then_fails_and_cancels_on_the_server
 
 
 @pytest.mark.parametrize("options", [{"max_buffer_size": 0}, {"overflow": "explode"}])
-async def test_options_that_make_no_sense_send_nothing(options: dict[str, object]) -> None:
+async def test_options_that_make_no_sense_send_nothing(options: dict[str, Any]) -> None:
     async with open_peer() as (hub, peer):
         with pytest.raises(ValueError, match=r"max_buffer_size|overflow"):
-            async with hub.stream("Counter", **options):  # type: ignore[arg-type]
+            async with hub.stream("Counter", **options):
                 raise AssertionError("not reached")
         assert await peer.rest() == []
 

@@ -137,7 +137,7 @@ async def test_a_loss_in_a_pause_names_the_pause(autojump_clock: MockClock) -> N
 
 
 async def test_a_short_pause_is_not_blamed(autojump_clock: MockClock) -> None:
-    with pytest.raises(HubClosed, match="^the connection was cut$"):
+    with pytest.raises(HubClosed, match=r"^the connection was cut$"):
         async with open_peer() as (hub, peer), hub.stream("Counter", max_buffer_size=1) as stream:
             id_ = (await peer.expect(StreamInvocation)).invocation_id
             await peer.items(id_, *range(5))

@@ -131,6 +131,7 @@ async def test_cancelling_sends_cancel_invocation_first_and_then_ends_the_stream
                     await peer.rest()
                     scope.cancel()
         assert scope.cancelled_caught
+        assert isinstance(message, Invocation)
         (id_,) = message.stream_ids
         expected: list[tuple[object, ...]] = [("cancel", message.invocation_id)]
         if where == "in the block":
@@ -260,7 +261,7 @@ async def test_iterables_are_uploaded_in_parameter_order_beside_plain_arguments(
         assert peer.arguments(message) == ["a", "b"]
         first, second = message.stream_ids
         received: dict[str, list[object]] = {first: [], second: []}
-        ended = []
+        ended: list[str] = []
         while len(ended) < 2:
             part = await peer.receive()
             if isinstance(part, StreamItem):
@@ -319,7 +320,7 @@ async def test_what_an_iterable_raises_comes_out_as_it_is_and_ends_its_stream_wi
         message, *rest = await peer.rest()
         assert isinstance(message, Invocation | StreamInvocation)
         (id_,) = message.stream_ids
-        expected = [("item", id_, 1), ("end", id_, "Stream errored by client: ValueError")]
+        expected: list[tuple[object, ...]] = [("item", id_, 1), ("end", id_, "Stream errored by client: ValueError")]
         if way == "stream":
             expected.append(("cancel", str(message.invocation_id)))
         assert spelled(rest, peer) == expected
@@ -364,7 +365,8 @@ async def test_cancelling_a_call_with_iterables(way: str) -> None:
                 assert isinstance(message, Invocation | StreamInvocation)
                 scope.cancel()
         assert cleaned == [True, True]
-        ends = [("end", id_, "Stream canceled by client.") for id_ in message.stream_ids]
+        assert isinstance(message, Invocation | StreamInvocation)
+        ends: list[tuple[object, ...]] = [("end", id_, "Stream canceled by client.") for id_ in message.stream_ids]
         cancel: list[tuple[object, ...]] = [] if way == "send" else [("cancel", message.invocation_id)]
         assert spelled(await peer.rest(), peer) == cancel + ends
         assert len(hub._connection.calls) == 0

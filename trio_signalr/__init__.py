@@ -5,6 +5,7 @@ from ._hub import HubConnection as HubConnection
 from ._open import open_hub as open_hub
 from ._states import HubState as HubState, StateChange as StateChange
 from ._streams import HubStream as HubStream
+from ._typed import streaming as streaming
 from ._uploads import Upload as Upload
 from ._version import __version__ as __version__
 from .errors import (
@@ -33,8 +34,8 @@ from .retry import ExponentialBackoff as ExponentialBackoff, RetryContext as Ret
 
 __all__ = [
     "Char",
-    "DateTimeOffset",
     "CloseReport",
+    "DateTimeOffset",
     "ExponentialBackoff",
     "HandshakeError",
     "HubClosed",
@@ -60,4 +61,5 @@ __all__ = [
     "TransportError",
     "Upload",
     "open_hub",
+    "streaming",
 ]

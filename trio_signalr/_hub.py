@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 import trio
 
-from . import _calling
+from . import _calling, _typed
 from ._connection import LEFT, Connection
 from ._endings import choose_error, raise_as_is
 from ._flow import DEFAULT_MAX_BUFFER_SIZE, Overflow
@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 __all__ = ["HubConnection", "run_hub"]
 
 T = TypeVar("T")
+T2 = TypeVar("T2")
+T3 = TypeVar("T3")
 
 
 class HubConnection:
@@ -245,6 +247,48 @@ class HubConnection:
         """
         return _calling.upload(self._connection, method, args, result_type)
 
+    def typed(self, description: TypeForm[T]) -> T:
+        """Return this hub as described by a class: its methods are the hub's.
+
+        ::
+
+            class Chat(Protocol):
+                async def Add(self, a: int, b: int) -> int: ...
+
+                @streaming
+                def Counter(self, count: int, delay: int) -> AsyncIterator[int]: ...
+
+
+            chat = hub.typed(Chat)
+            total = await chat.Add(1, 2)
+            async with chat.Counter(10, 500) as counter:
+                async for number in counter:
+                    print(number)
+
+        Each public method stands for the hub method of its name: an ``async def`` is called as by :meth:`invoke`, with
+        its return annotation as ``result_type``. One that is annotated to return ``AsyncIterator[T]``,
+        ``AsyncIterable[T]`` or ``trio.abc.ReceiveChannel[T]`` is called as by :meth:`stream`; type checkers know that
+        from :func:`streaming`. A parameter annotated as ``AsyncIterable[T]`` is an upload: pass any async iterable.
+
+        The limits: number and names of arguments are checked at run time, their types by type checkers only. What has
+        no place here is called by name: :meth:`send`, an :meth:`upload` block, and a stream's buffer options. A
+        :class:`trio_signalr.testing.HubServer` takes the same class, or one that implements it.
+
+        Args:
+            description: A class or ``typing.Protocol`` whose methods have annotations. It is never instantiated.
+
+        Returns:
+            An object with these methods, which type checkers take for a ``description``.
+
+        Raises:
+            TypeError: It is no class, an annotation cannot be resolved, or a parameter can be passed by name only.
+
+        Checkpoint: never.
+        Tasks: any number at once, as for the methods named above.
+        """
+        typed: T = _typed.typed_hub(self, description)
+        return typed
+
     # What the server calls
 
     def on(self, target: str, handler: Handler) -> Registration:
@@ -273,6 +317,37 @@ class HubConnection:
         self._check_open()
         return self._connection.handlers.add(target, handler)
 
+    @overload
+    def subscribe(
+        self, target: str, type1: TypeForm[T], /, *, max_buffer_size: float = ..., overflow: Overflow = ...
+    ) -> AbstractAsyncContextManager[trio.abc.ReceiveChannel[tuple[T]]]: ...
+    @overload
+    def subscribe(
+        self,
+        target: str,
+        type1: TypeForm[T],
+        type2: TypeForm[T2],
+        /,
+        *,
+        max_buffer_size: float = ...,
+        overflow: Overflow = ...,
+    ) -> AbstractAsyncContextManager[trio.abc.ReceiveChannel[tuple[T, T2]]]: ...
+    @overload
+    def subscribe(
+        self,
+        target: str,
+        type1: TypeForm[T],
+        type2: TypeForm[T2],
+        type3: TypeForm[T3],
+        /,
+        *,
+        max_buffer_size: float = ...,
+        overflow: Overflow = ...,
+    ) -> AbstractAsyncContextManager[trio.abc.ReceiveChannel[tuple[T, T2, T3]]]: ...
+    @overload
+    def subscribe(
+        self, target: str, *types: Any, max_buffer_size: float = ..., overflow: Overflow = ...
+    ) -> AbstractAsyncContextManager[trio.abc.ReceiveChannel[tuple[Any, ...]]]: ...
     @asynccontextmanager
     async def subscribe(
         self,

@@ -63,16 +63,21 @@ async def open_hub(
     Args:
         url: The hub's URL; ``http`` and ``ws`` mean the same, ``https`` and ``wss`` too.
         protocol: ``"json"``, ``"messagepack"``, or a :class:`HubProtocol`.
-        transports: Names of those allowed; the order is the server's.
+        transports: Names of those allowed: ``"websockets"``, ``"server_sent_events"`` (text only, so not for
+            MessagePack), ``"long_polling"``. They are tried in the server's order, each further one with a negotiation
+            of its own, until one opens; the hub handshake is no part of that. Over the last two, calls go out by POST;
+            long polling has no pings and no ``server_timeout``.
         skip_negotiation: Open a WebSocket at once; ``connection_id`` is ``None`` then.
-        access_token: A string, or an async function that returns one or ``None``; asked before every connecting
-            request. It goes into the ``Authorization`` header and nowhere else.
+        access_token: A string, or an async function that returns one or ``None``; asked before every negotiation
+            and WebSocket, and once more when a poll or POST is answered 401. It goes into the ``Authorization`` header
+            and nowhere else. A token that a redirect brings replaces it for that connection.
         headers: Extra HTTP headers for every request.
-        http_client: Your own ``httpx.AsyncClient``: its cookies, headers, auth, TLS, proxies and timeouts serve every
-            request, the WebSocket's included. It holds one of the client's pool connections for as long as the hub
-            lives. It is never closed here.
+        http_client: Your own ``httpx.AsyncClient``: its cookies, headers, auth, TLS, proxies and timeouts (but for
+            reading) serve every request, the WebSocket's included. A WebSocket, an event stream or a waiting poll
+            holds one of the client's pool connections for as long as the hub lives. It is never closed here.
         ssl_context: TLS settings for every connection; not with ``http_client``.
         proxy: URL of a proxy for every connection; not with ``http_client``. Without it, the environment's.
+            SOCKS needs ``httpx[socks]``.
         reconnect: What to do when the connection is lost: ``None``, end the block; ``True``, try again after 0, 2, 10
             and 30 s; or a function from :class:`RetryContext` to the seconds to wait, or to ``None`` to give up. The
             first connection is not tried again.
@@ -94,8 +99,8 @@ async def open_hub(
         The :class:`HubConnection`, connected.
 
     Raises:
-        NegotiationError: Negotiating failed.
-        TransportError: No transport could be opened.
+        NegotiationError: Negotiating failed, or the server offers no transport that can be used.
+        TransportError: No transport could be opened; the text tells why for each.
         HandshakeError: The hub refused the handshake, or did not answer it.
         HubClosed: The connection ended.
         ProtocolError: The server broke the protocol.

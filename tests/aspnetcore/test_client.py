@@ -373,6 +373,7 @@ async def test_a_cancelled_upload_says_cancel_first_and_ends_the_hubs_reader(sit
         assert await hub.invoke("Add", 1, 1) == 2
         last = [m for m in site.sent() if isinstance(m, CancelInvocation | Completion)]
         assert [type(message) for message in last] == [CancelInvocation, Completion]
+        assert isinstance(last[1], Completion)
         assert last[1].error == "Stream canceled by client."
 
 

@@ -198,6 +198,8 @@ async def test_200_cuts_lose_double_and_reorder_nothing(relay: Relay, protocol: 
                 expected += 1
         assert expected > 100
 
+    sent = 0
+
     async def long_upload() -> None:
         async def items() -> AsyncIterator[int]:
             nonlocal sent
@@ -206,7 +208,6 @@ async def test_200_cuts_lose_double_and_reorder_nothing(relay: Relay, protocol: 
                 sent += 1
                 await trio.sleep(0.002)
 
-        sent = 0
         assert await hub.invoke("UploadChannel", items(), result_type=int) == sum(range(sent))
         assert sent > 100
 

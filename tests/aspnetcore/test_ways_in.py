@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ import trio
 
 from tests.aspnetcore.probes import Probe
 from tests.aspnetcore.server import HubProcess
-from tests.gates import open_proxy, open_tls_gate, open_unix_gate
+from tests.gates import open_proxy, open_socks_proxy, open_tls_gate, open_unix_gate
 from tests.relay import Relay, open_relay
 from tests.transports.tls import client_context, server_context
 from trio_signalr import HubClosed, HubConnection, NegotiationError, TransportError, open_hub
@@ -99,9 +98,7 @@ async def test_without_a_good_token_websockets_stay_shut_too(aspnetcore: HubProc
 
 
 @pytest.mark.parametrize(("transport", "asked"), [("websockets", 2), ("server_sent_events", 1), ("long_polling", 1)])
-async def test_how_often_a_token_is_asked_for(
-    aspnetcore: HubProcess, probe: Probe, transport: str, asked: int
-) -> None:
+async def test_how_often_a_token_is_asked_for(aspnetcore: HubProcess, probe: Probe, transport: str, asked: int) -> None:
     tokens = Tokens(probe)
     async with open_hub(aspnetcore.url("/authorized"), transports=[transport], access_token=tokens) as hub:
         await check(hub, transport)
@@ -205,7 +202,8 @@ async def test_headers_go_with_every_request(aspnetcore: HubProcess, relay: Rela
 
 
 @pytest.mark.parametrize(
-    ("path", "transport"), [("/websockets", "websockets"), ("/sse", "server_sent_events"), ("/longpolling", "long_polling")]
+    ("path", "transport"),
+    [("/websockets", "websockets"), ("/sse", "server_sent_events"), ("/longpolling", "long_polling")],
 )
 async def test_endpoints_that_offer_one_transport(aspnetcore: HubProcess, path: str, transport: str) -> None:
     async with open_hub(aspnetcore.url(path)) as hub:
@@ -261,10 +259,8 @@ async def test_falling_back(
 
 async def test_everything_fails(aspnetcore: HubProcess) -> None:
     async with httpx.AsyncClient(transport=Refusing(upgrades=True, streams=True)) as client:
-        with pytest.raises(TransportError, match="Unable to connect .*: Opening a WebSocket .* 503 .*cut.*not among"):
-            async with open_hub(
-                aspnetcore.url(), http_client=client, transports=["websockets", "server_sent_events"]
-            ):
+        with pytest.raises(TransportError, match=r"Unable to connect .*: Opening a WebSocket .* 503 .*cut.*not among"):
+            async with open_hub(aspnetcore.url(), http_client=client, transports=["websockets", "server_sent_events"]):
                 pytest.fail("it opened")
 
 
@@ -412,10 +408,20 @@ async def test_the_proxies_of_the_environment(
 @each_transport
 async def test_a_plain_proxy_forwards(aspnetcore: HubProcess, transport: str) -> None:
     """Without TLS there are no tunnels; here the server itself understands what a proxy is sent."""
-    async with open_hub(
-        "http://hub.invalid/hub", proxy=aspnetcore.base_url, transports=[transport]
-    ) as hub:
+    async with open_hub("http://hub.invalid/hub", proxy=aspnetcore.base_url, transports=[transport]) as hub:
         await check(hub, transport)
+
+
+@each_transport
+@pytest.mark.parametrize("secure", [False, True])
+async def test_a_socks_proxy(aspnetcore: HubProcess, transport: str, secure: bool) -> None:
+    pytest.importorskip("socksio", reason="SOCKS needs httpx[socks]")
+    async with open_tls_gate(aspnetcore.port, server_context()) as url, open_socks_proxy() as proxy:
+        url = url if secure else aspnetcore.base_url
+        options: dict[str, Any] = {"transports": [transport], "ssl_context": client_context()}
+        async with open_hub(f"{url}/hub", proxy=proxy.url, **options) as hub:
+            await check(hub, transport)
+        assert set(proxy.tunnels) == {url.partition("//")[2]}
 
 
 async def test_a_redirect_may_not_give_up_encryption(aspnetcore: HubProcess) -> None:
@@ -456,21 +462,6 @@ async def test_server_sent_events_are_kept_alive(aspnetcore: HubProcess, relay: 
 
 
 # Leaving
-
-
-@asynccontextmanager
-async def body(way: str) -> AsyncGenerator[None]:
-    """Ends its block in that way."""
-    try:
-        with trio.CancelScope() as scope:
-            yield
-            if way == "cancel":
-                scope.cancel()
-                await trio.lowlevel.checkpoint()
-            elif way == "raise":
-                raise LookupError
-    except LookupError:
-        assert way == "raise"
 
 
 @each_transport

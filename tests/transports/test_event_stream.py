@@ -59,7 +59,22 @@ def reference(stream: bytes) -> bytes:
 
 
 PIECES = st.sampled_from(
-    [b"data: ", b"data:", b"data", b"dat", b"a", b"\x1e", b":", b" ", b"\r", b"\n", b"\r\n", b"\r\n\r\n", b"id: ", b"\x85"]
+    [
+        b"data: ",
+        b"data:",
+        b"data",
+        b"dat",
+        b"a",
+        b"\x1e",
+        b":",
+        b" ",
+        b"\r",
+        b"\n",
+        b"\r\n",
+        b"\r\n\r\n",
+        b"id: ",
+        b"\x85",
+    ]
 )
 
 

@@ -6,6 +6,7 @@ import gc
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 import httpx
@@ -175,7 +176,8 @@ async def test_http_2_serves_polls_and_posts_on_one_connection() -> None:
     config = Config()
     config.bind = ["127.0.0.1:0"]
     async with trio.open_nursery() as nursery:
-        [url] = await nursery.start(lambda task_status: serve_asgi(app, config, shutdown_trigger=stop.wait, task_status=task_status))  # type: ignore[arg-type, misc]
+        serve_app: Any = partial(serve_asgi, app, config, shutdown_trigger=stop.wait)
+        [url] = await nursery.start(serve_app)
         async with httpx.AsyncClient(http1=False, http2=True) as client:
             http = HubHttp(http_client=client)
             async with open_long_polling(http, url, transfer_format="Text") as transport:

@@ -329,7 +329,13 @@ async def test_sending_is_one_post_after_another_and_cut_if_large() -> None:
 
 @pytest.mark.parametrize(
     ("status", "words"),
-    [(404, "does not know the connection"), (413, "too large"), (500, "500 Internal"), (302, "redirects"), (199, "199")],
+    [
+        (404, "does not know the connection"),
+        (413, "too large"),
+        (500, "500 Internal"),
+        (302, "redirects"),
+        (199, "199"),
+    ],
 )
 async def test_a_post_that_is_refused(status: int, words: str) -> None:
     async def refuse(_: httpx.Request) -> httpx.Response:

@@ -9,7 +9,7 @@ from urllib.parse import urljoin
 
 import httpx
 
-from ..errors import NegotiationError, TransportError
+from ..errors import SignalRError
 from ..negotiation import without_secrets
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["NO_HTTP_2", "Purpose", "reason", "refusal"]
 
-E = TypeVar("E", NegotiationError, TransportError)
+E = TypeVar("E", bound=SignalRError)
 
 _EXCERPT = 200  # characters of a refusal's text that go into an error
 
@@ -28,7 +28,7 @@ _EXCERPT = 200  # characters of a refusal's text that go into an error
 class Purpose(Generic[E]):
     """What a request is for, which decides how its failure is told."""
 
-    error: type[E]
+    error: Callable[..., E]  # NegotiationError or TransportError
     failed: str
     url: str
     upgrades: bool = False

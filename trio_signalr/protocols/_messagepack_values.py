@@ -7,29 +7,28 @@ Source: the protocol notes, ".NET values in MessagePack", seen on ASP.NET Core 1
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Mapping, Set
 from datetime import date, datetime, time, timedelta, timezone
 from enum import Enum
 from functools import singledispatch
 
 from msgpack import ExtType, Timestamp
-from msgspec import Raw, Struct, to_builtins
+from msgspec import Raw
 from msgspec.msgpack import Ext, decode
 
-from ._payloads import fields_of
+from ._dotnet import TICKS, Char, DateTimeOffset
 
 _EPOCH = datetime(1970, 1, 1)
 _SECOND = timedelta(seconds=1)
 _MINUTE = timedelta(minutes=1)
 _MICROSECOND = timedelta(microseconds=1)
-_TICKS = 10
-"""Ticks, .NET's 100 ns, in a microsecond."""
 
 
 def plain(value: object) -> object:
     """Return ``value`` one step nearer to what MessagePack has; its parts may need this too.
 
-    Raises:
-        TypeError: There is no such step.
+    ``NotImplemented`` if there is no such step.
     """
     # Before all else: an IntEnum is an int too, but it is its name that .NET wants.
     return _enum(value) if isinstance(value, Enum) else _plain(value)
@@ -44,17 +43,7 @@ def _enum(member: Enum) -> object:
 
 @singledispatch
 def _plain(value: object) -> object:
-    members = fields_of(value)
-    # UUID and Decimal become text here; msgspec's TypeError for what it does not know either says it well.
-    return to_builtins(value) if members is None else dict(members)
-
-
-@_plain.register
-def _(value: Struct) -> object:
-    config = value.__struct_config__
-    tag = {} if config.tag_field is None else {config.tag_field: config.tag}
-    members = {**tag, **dict(fields_of(value) or ())}
-    return list(members.values()) if config.array_like else members
+    return NotImplemented
 
 
 # Classes of the user's that derive from what MessagePack has; the exact types themselves only come when out of range.
@@ -77,6 +66,11 @@ def _(value: str) -> object:
     return str.__str__(value)  # its own __str__ may say something else
 
 
+@_plain.register
+def _(value: Char) -> object:
+    return ord(value)
+
+
 @_plain.register(bytes)
 @_plain.register(bytearray)
 def _(value: bytes | bytearray) -> object:
@@ -85,25 +79,31 @@ def _(value: bytes | bytearray) -> object:
 
 @_plain.register(tuple)
 @_plain.register(list)
-@_plain.register(set)
-@_plain.register(frozenset)
-def _(value: tuple[object, ...] | list[object] | set[object] | frozenset[object]) -> object:
+@_plain.register(deque)
+@_plain.register(Set)
+def _(value: tuple[object, ...] | list[object] | deque[object] | Set[object]) -> object:
     return list(value)
 
 
 @_plain.register
-def _(value: dict) -> object:  # type: ignore[type-arg]
+def _(value: Mapping) -> object:  # type: ignore[type-arg]
     return dict(value)
 
 
 @_plain.register
 def _(value: datetime) -> object:
     """A ``DateTime`` for UTC or no time zone, a ``DateTimeOffset`` for any other."""
-    offset = value.utcoffset()
-    if not offset:
-        return _timestamp(value)
+    return _with_offset(value) if value.utcoffset() else _timestamp(value)
+
+
+@_plain.register
+def _(value: DateTimeOffset) -> object:
+    return _with_offset(value.value)
+
+
+def _with_offset(value: datetime) -> object:
     # The offset's unit is the minute; some old ones are finer, but the instant must be right.
-    minutes = round(offset / _MINUTE)
+    minutes = round((value.utcoffset() or timedelta(0)) / _MINUTE)
     return [_timestamp(value.astimezone(timezone(minutes * _MINUTE))), minutes]
 
 
@@ -116,7 +116,7 @@ def _timestamp(reading: datetime) -> Timestamp:
 
 @_plain.register
 def _(value: timedelta) -> object:
-    return value // _MICROSECOND * _TICKS
+    return value // _MICROSECOND * TICKS
 
 
 @_plain.register
@@ -128,7 +128,7 @@ def _(value: date) -> object:
 def _(value: time) -> object:
     if value.tzinfo is not None:
         raise TypeError("a time with a time zone: TimeOnly has none")
-    return ((value.hour * 60 + value.minute) * 60 + value.second) * 1_000_000 * _TICKS + value.microsecond * _TICKS
+    return ((value.hour * 60 + value.minute) * 60 + value.second) * 1_000_000 * TICKS + value.microsecond * TICKS
 
 
 @_plain.register

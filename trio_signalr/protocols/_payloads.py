@@ -2,6 +2,10 @@
 
 What goes wrong is always a :class:`PayloadError` that knows where. On the way in msgspec names the place. On the way
 out nobody does, so the value is searched, after the failure: what can be encoded pays nothing for it.
+
+A payload is read in one of two ways: msgspec decodes it to the type asked for, or, where .NET's form of some value is
+not msgspec's, by way of plain values (see ``_forms``). Which one is remembered for each type. A type whose values have
+such a form only now and then is read the first way until that fails and the second does not.
 """
 
 from __future__ import annotations
@@ -9,13 +13,19 @@ from __future__ import annotations
 import dataclasses
 import re
 from abc import abstractmethod
+from collections import deque
+from collections.abc import Mapping, Set
 from contextlib import suppress
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
+import msgspec.inspect
 
 from ..errors import PayloadError
 from ._base import HubProtocol
+from ._dotnet import Char, DateTimeOffset, read_custom
+from ._forms import Repairs, wire_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -23,20 +33,47 @@ if TYPE_CHECKING:
     from typing_extensions import TypeForm
 
     from ..messages import HubMessage
+    from ._forms import Forms, Rename, Repair
 
 T = TypeVar("T")
 
-_MAX_DECODERS = 256
+_MAX_READERS = 256
 _MAX_DEPTH = 64
 _MSGSPEC_PATH = re.compile(r" - at (?:`key` in )?`(\$.*)`\Z", re.DOTALL)
 
 
 class PayloadProtocol(HubProtocol):
-    """A hub protocol whose payloads msgspec decodes; a subclass says with which decoder, and how to encode."""
+    """A hub protocol whose payloads msgspec reads; a subclass says with which decoder, and how to encode.
 
-    def __init__(self) -> None:
-        # Decoding functions by type. A cache, not state: losing an entry costs time, nothing else.
-        self._decoders: dict[object, Callable[[msgspec.Raw], Any]] = {}
+    Args:
+        rename: How the fields of classes (dataclasses, attrs classes, Structs) are spelled on the wire, both ways:
+            ``"camel"``, ``"pascal"``, or a function that returns a name, or ``None`` to leave it. A Struct's own
+            ``rename`` and ``field(name=...)`` win. ``None`` leaves all names as they are in Python.
+        enc_hook: Called with an object of a class that is not supported; returns one that is, or raises
+            ``NotImplementedError``.
+        dec_hook: Called with a class asked for that is not supported and the plain decoded value; returns an object of
+            that class. ``ValueError`` and ``TypeError`` mean that the value does not fit, ``NotImplementedError`` that
+            the class is not supported after all.
+    """
+
+    _forms: Forms
+    _str_keys: bool
+
+    def __init__(
+        self,
+        *,
+        rename: Rename | None = None,
+        enc_hook: Callable[[Any], object] | None = None,
+        dec_hook: Callable[[type, Any], object] | None = None,
+    ) -> None:
+        if not (rename is None or callable(rename) or rename in ("camel", "pascal")):
+            raise ValueError(f"rename is 'camel', 'pascal', a function or None, not {rename!r}")
+        self._rename: Rename | None = rename
+        self._enc_hook = enc_hook
+        self._dec_hook = dec_hook
+        # Functions that read payloads, by type. Caches, not state: losing an entry costs time, nothing else.
+        self._readers: dict[object, Callable[[msgspec.Raw], Any]] = {}
+        self._other_readers: dict[object, Callable[[msgspec.Raw], Any]] = {}
 
     def encode(self, message: HubMessage[object]) -> bytes:
         """See :meth:`HubProtocol.encode`."""
@@ -50,27 +87,80 @@ class PayloadProtocol(HubProtocol):
     def decode_payload(self, payload: msgspec.Raw, type_: TypeForm[T]) -> T:
         """See :meth:`HubProtocol.decode_payload`."""
         try:
-            decode = self._decoders[type_]
+            read = self._readers[type_]
         except (KeyError, TypeError):  # not seen yet, or not hashable
-            decode = self._add_decoder(type_)
+            read = self._add_reader(type_)
         try:
-            return decode(payload)  # type: ignore[no-any-return]
+            return read(payload)  # type: ignore[no-any-return]
         except _NoConversionError as exc:
             raise _unsupported(type_, exc) from exc
         # Any exception: the type may be a class of the user's, whose __post_init__ fails as it pleases.
         except Exception as exc:
-            raise _misfit(exc) from exc
+            return self._read_otherwise(payload, type_, exc)  # type: ignore[no-any-return]
 
-    def _add_decoder(self, type_: object) -> Callable[[msgspec.Raw], Any]:
+    def _read_otherwise(self, payload: msgspec.Raw, type_: object, error: Exception) -> Any:
+        """Read by way of plain values what msgspec does not read, if that may help; stay with it if it does."""
+        with suppress(KeyError, TypeError):
+            read = self._other_readers[type_]
+            try:
+                value = read(payload)
+            except Exception as exc:
+                raise _misfit(exc) from exc
+            self._readers[type_] = read
+            return value
+        raise _misfit(error) from error
+
+    def _add_reader(self, type_: object) -> Callable[[msgspec.Raw], Any]:
         try:
-            decode = self._new_decoder(type_)
+            read, other = self._new_readers(type_)
         except Exception as exc:  # TypeError, NameError for a name in an annotation, or what a metaclass raises
             raise _unsupported(type_, exc) from exc
-        if len(self._decoders) >= _MAX_DECODERS:
-            self._decoders.clear()
+        if len(self._readers) >= _MAX_READERS:
+            self._readers.clear()
+            self._other_readers.clear()
         with suppress(TypeError):  # not hashable: made anew each time
-            self._decoders[type_] = decode
-        return decode
+            self._readers[type_] = read
+            if other is not None:
+                self._other_readers[type_] = other
+        return read
+
+    def _new_readers(self, type_: object) -> tuple[Callable[[msgspec.Raw], Any], Callable[[msgspec.Raw], Any] | None]:
+        """Return the function that reads payloads as ``type_``, and the one to try when it fails, if there is one."""
+        direct = self._new_decoder(type_)
+        repairs = Repairs(self._forms, self._rename)
+        repair = repairs.of(msgspec.inspect.type_info(type_))
+        if not repairs.useful or repair is None:
+            return direct, None
+        by_plain_values = self._reader_by_plain_values(type_, repair, exact=repairs.decimals)
+        return (by_plain_values, None) if repairs.needed else (direct, by_plain_values)
+
+    def _reader_by_plain_values(self, type_: Any, repair: Repair, *, exact: bool) -> Callable[[msgspec.Raw], Any]:
+        decode, str_keys = self._plain_decoder(exact=exact), self._str_keys
+
+        def read(payload: msgspec.Raw) -> Any:
+            return msgspec.convert(repair(decode(payload)), type_, str_keys=str_keys, dec_hook=self._convert_custom)
+
+        return read
+
+    def _convert_custom(self, type_: type, value: Any) -> object:
+        """For msgspec's ``dec_hook``, which is asked about the classes that msgspec does not know."""
+        if type_ is object:
+            return value
+        if type_ is Char or type_ is DateTimeOffset:
+            return read_custom(type_, value)
+        if self._dec_hook is not None:
+            with suppress(NotImplementedError):
+                return self._dec_hook(type_, value)
+        raise _NoConversionError(
+            f"{type_!r} is none of the builtins, dataclasses, attrs classes, msgspec.Structs and the like"
+        )
+
+    def _replace_custom(self, value: object) -> object:
+        """Ask the user what to encode in place of an object that neither msgspec nor we know."""
+        if self._enc_hook is not None:
+            with suppress(NotImplementedError):
+                return self._enc_hook(value)
+        raise TypeError(f"Encoding objects of type {type(value).__name__} is unsupported")
 
     @abstractmethod
     def _encode_message(self, message: HubMessage[object]) -> bytes:
@@ -84,18 +174,13 @@ class PayloadProtocol(HubProtocol):
     def _new_decoder(self, type_: object) -> Callable[[msgspec.Raw], Any]:
         """Return the function that decodes payloads as ``type_``; ``TypeError`` if it is no type to decode to."""
 
+    @abstractmethod
+    def _plain_decoder(self, *, exact: bool) -> Callable[[msgspec.Raw], Any]:
+        """Return the function that decodes payloads to plain values; ``exact``: no digit of a number is lost."""
+
 
 class _NoConversionError(Exception):
     """No ``TypeError``, since msgspec takes a hook's for a value that does not fit."""
-
-
-def convert_unknown(type_: type, value: object) -> object:
-    """For msgspec's ``dec_hook``, which is asked about the classes that msgspec does not know."""
-    if type_ is object:
-        return value
-    raise _NoConversionError(
-        f"{type_!r} is none of the builtins, dataclasses, attrs classes, msgspec.Structs and the like"
-    )
 
 
 def _unsupported(type_: object, reason: Exception) -> TypeError:
@@ -144,35 +229,49 @@ def _succeeds(encode: Callable[[object], object], value: object) -> bool:
 
 
 def _parts(value: object) -> Iterator[tuple[str, object]]:
-    if isinstance(value, (list, tuple, set, frozenset)):
+    if isinstance(value, (list, tuple, Set, deque)):
         yield from ((f"[{index}]", part) for index, part in enumerate(value))
         return
-    members: Iterable[tuple[object, object]] = value.items() if isinstance(value, dict) else fields_of(value) or ()
+    members: Iterable[tuple[object, object]] = value.items() if isinstance(value, Mapping) else fields_of(value) or ()
     for key, part in members:
         yield (f".{key}" if isinstance(key, str) and key.isidentifier() else "[...]"), part
 
 
-def fields_of(value: object) -> Iterator[tuple[str, object]] | None:
+def fields_of(value: object, rename: Rename | None = None) -> Iterator[tuple[str, object]] | None:
     """Return names (as on the wire) and values of a struct's, dataclass's or attrs object's fields, else ``None``.
 
     As msgspec has it, a field that was never set is left out.
     """
-    names = _field_names(value)
+    kind: type[Any] = type(value)
+    names = _field_names(kind, rename)  # type: ignore[arg-type] # a class is hashable
     if names is None:
         return None
-    fields = ((wire_name, getattr(value, name, msgspec.UNSET)) for wire_name, name in names)
-    return ((wire_name, part) for wire_name, part in fields if part is not msgspec.UNSET)
+    fields = ((wire, getattr(value, name, msgspec.UNSET)) for wire, name in names)
+    return ((wire, part) for wire, part in fields if part is not msgspec.UNSET)
 
 
-def _field_names(value: object) -> Iterable[tuple[str, str]] | None:
-    """Return for each field its name on the wire and its name in Python."""
-    kind = type(value)
-    if isinstance(value, msgspec.Struct):
-        return zip(value.__struct_encode_fields__, value.__struct_fields__, strict=True)
+def members_of(value: object, rename: Rename | None) -> dict[str, object] | list[object] | None:
+    """Return what such an object looks like on the wire, a Struct with its tag; ``None`` if it is none."""
+    fields = fields_of(value, rename)
+    if fields is None or not isinstance(value, msgspec.Struct):
+        return None if fields is None else dict(fields)
+    config = value.__struct_config__
+    tag = {} if config.tag_field is None else {config.tag_field: config.tag}
+    members = {**tag, **dict(fields)}
+    return list(members.values()) if config.array_like else members
+
+
+@lru_cache(_MAX_READERS)
+def _field_names(kind: type[Any], rename: Rename | None) -> tuple[tuple[str, str], ...] | None:
+    """Return for each field its name on the wire and its name in Python; ``None`` for other classes."""
+    if issubclass(kind, msgspec.Struct):
+        said = zip(kind.__struct_encode_fields__, kind.__struct_fields__, strict=True)
+        return tuple((wire_name(name, wire, rename), name) for wire, name in said)
     if dataclasses.is_dataclass(kind):
-        return ((field.name, field.name) for field in dataclasses.fields(kind))
-    attributes = getattr(kind, "__attrs_attrs__", None)
-    if attributes is None:
+        names = [field.name for field in dataclasses.fields(kind)]
+    elif hasattr(kind, "__attrs_attrs__"):
+        # msgspec takes an attrs class's underscored fields for private ones.
+        names = [each.name for each in kind.__attrs_attrs__ if not each.name.startswith("_")]
+    else:
         return None
-    # msgspec takes an attrs class's underscored fields for private ones.
-    return ((each.name, each.name) for each in attributes if not each.name.startswith("_"))
+    return tuple((wire_name(name, name, rename), name) for name in names)

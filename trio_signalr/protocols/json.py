@@ -5,23 +5,27 @@ Source: HubProtocol.md, "JSON Encoding" and "Common text format".
 
 from __future__ import annotations
 
+import re
 from decimal import Decimal
-from math import isfinite
-from types import NoneType
 from typing import TYPE_CHECKING, Any
 
-from msgspec import UNSET, DecodeError, Raw, Struct, json
+from msgspec import UNSET, DecodeError, Raw, Struct, inspect, json
+from msgspec.structs import replace
 
 from ..errors import ProtocolError
-from ..messages import Completion, ReceivedMessage
+from ..messages import Completion, Invocation, ReceivedMessage, StreamInvocation, StreamItem
 from ._base import DEFAULT_MAX_MESSAGE_SIZE, TransferFormat
+from ._dotnet import enum_reader, read_late, read_time_span
+from ._forms import Forms
 from ._framing import MALFORMED, RECORD_SEPARATOR, BufferedParser, describe_malformed
-from ._payloads import PayloadProtocol, convert_unknown, fields_of
+from ._json_values import simpler, spell_out
+from ._payloads import PayloadProtocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ..messages import HubMessage
+    from ._forms import Rename
 
 __all__ = ["JsonHubProtocol"]
 
@@ -38,8 +42,25 @@ _NAMES = {
 }
 
 
-_U, _N, _F = b"uNf"
-_LEAVES = {str, int, bool, NoneType, bytes}
+_U, _N, _F, _P = b"uNfP"
+_DURATION = re.compile(rb'"-?P[0-9T]')
+_ZEROS = bytes(48 if 48 <= byte < 58 else 32 for byte in range(256))
+_HUGE = b"0" * len(str(2**63))
+_SHORT = len('{"type":3,"invocationId":"","result":}') + len(_HUGE) - 1
+"""No message of up to this length has room for an integer beyond 64 bits."""
+
+_FORMS = Forms(
+    unreadable={
+        inspect.TimeDeltaType: lambda info: read_time_span,
+        inspect.TimeType: lambda info: read_late,  # without a word, msgspec rounds the last tick of a day to its first
+    },
+    unusual={
+        inspect.EnumType: lambda info: enum_reader(info.cls),  # dictionary keys, and servers that write all by name
+        inspect.DateTimeType: lambda info: read_late,
+        inspect.AnyType: lambda info: _with_floats,
+        inspect.CustomType: lambda info: _with_floats,
+    },
+)
 
 
 class _Head(Struct):
@@ -48,71 +69,111 @@ class _Head(Struct):
 
 _decoder: json.Decoder[ReceivedMessage] = json.Decoder(ReceivedMessage)
 _head_decoder = json.Decoder(_Head)
+_plain_decoder: json.Decoder[Any] = json.Decoder()
+_exact_decoder: json.Decoder[Any] = json.Decoder(float_hook=Decimal)
 _members_decoder = json.Decoder(dict[str, Raw])
 _headers_decoder = json.Decoder(dict[str, Any] | None)
 
 
 class JsonHubProtocol(PayloadProtocol):
-    """JSON: readable, and what every server speaks."""
+    """JSON: readable, and what every server speaks.
+
+    Values are written, and read, as ASP.NET Core's defaults have them: an enum by its value, a ``timedelta`` as .NET's
+    ``TimeSpan``, a ``Decimal`` as a number with all its digits, ``bytes`` in base64.
+
+    ASP.NET Core sends names in camel case. ``rename="camel"`` says so for all classes::
+
+        open_hub(url, protocol=JsonHubProtocol(rename="camel"))  # first_name is FirstName in C#, firstName in JSON
+
+    Args:
+        rename: How the fields of classes (dataclasses, attrs classes, Structs) are spelled on the wire, both ways:
+            ``"camel"``, ``"pascal"``, or a function that returns a name, or ``None`` to leave it. A Struct's own
+            ``rename`` and ``field(name=...)`` win. ``None`` leaves all names as they are in Python.
+        enc_hook: Called with an object of a class that is not supported; returns one that is, or raises
+            ``NotImplementedError``.
+        dec_hook: Called with a class asked for that is not supported and the plain decoded value; returns an object of
+            that class. ``ValueError`` and ``TypeError`` mean that the value does not fit, ``NotImplementedError`` that
+            the class is not supported after all.
+    """
 
     name = "json"
     transfer_format: TransferFormat = "Text"
+    _forms = _FORMS
+    _str_keys = True
+
+    def __init__(
+        self,
+        *,
+        rename: Rename | None = None,
+        enc_hook: Callable[[Any], object] | None = None,
+        dec_hook: Callable[[type, Any], object] | None = None,
+    ) -> None:
+        super().__init__(rename=rename, enc_hook=enc_hook, dec_hook=dec_hook)
+        self._encoder = json.Encoder(decimal_format="number", enc_hook=self._simplify)
 
     def parser(self, *, max_message_size: float = DEFAULT_MAX_MESSAGE_SIZE) -> JsonMessageParser:
         """See :meth:`HubProtocol.parser`."""
         return JsonMessageParser(max_message_size)
 
     def _encode_message(self, message: HubMessage[object]) -> bytes:
-        return _encode(message) + RECORD_SEPARATOR
+        data = self._encoder.encode(message)
+        # Where .NET wants it otherwise msgspec does not say so, but it shows: msgspec writes a float that is NaN or
+        # infinite as null, such a Decimal by name, a timedelta as an ISO duration, an integer of any length. Each test
+        # here is for speed: a letter of the word is searched first, several times as fast as the word.
+        if (
+            (_U in data and data.find(b"null") >= 0)
+            or (_N in data and data.find(b"NaN") >= 0)
+            or (_F in data and data.find(b"Infinity") >= 0)
+            or (_P in data and _DURATION.search(data) is not None)
+            or (
+                len(data) > _SHORT and (type(message) is not StreamItem or type(message.item) is int) and _is_long(data)
+            )
+            or self._rename is not None
+        ):
+            data = self._encoder.encode(_with_payloads(message, self._spell_out))
+        return data + RECORD_SEPARATOR
 
     def _encode_value(self, value: object) -> object:
-        return _encode(value)
+        return self._encoder.encode(self._spell_out(value))
+
+    def _spell_out(self, value: object) -> object:
+        return spell_out(value, self._rename, self._replace_custom)
+
+    def _simplify(self, value: object) -> object:
+        known = simpler(value)
+        return self._replace_custom(value) if known is NotImplemented else known
 
     def _new_decoder(self, type_: object) -> Callable[[Raw], Any]:
-        return json.Decoder(type_, dec_hook=convert_unknown).decode
+        return json.Decoder(type_, dec_hook=self._convert_custom).decode
+
+    def _plain_decoder(self, *, exact: bool) -> Callable[[Raw], Any]:
+        return _exact_decoder.decode if exact else _plain_decoder.decode
 
 
-def _exact(value: object) -> object:
-    """Return what msgspec takes in place of a user's ``str``, ``int`` or ``float`` class; NumPy has one too."""
-    if isinstance(value, str):
-        return str.__str__(value)  # its own __str__ may say something else
-    if isinstance(value, (int, float)):
-        return int(value) if isinstance(value, int) else float(value)
-    raise TypeError(f"Encoding objects of type {type(value).__name__} is unsupported")
+def _with_floats(value: Any) -> Any:
+    """Read numbers as usual where no type is asked for, though a ``Decimal`` is, elsewhere."""
+    if type(value) is Decimal:
+        return float(value)
+    if type(value) is list:
+        return [_with_floats(each) for each in value]
+    return {key: _with_floats(each) for key, each in value.items()} if type(value) is dict else value
 
 
-_encoder = json.Encoder(decimal_format="number", enc_hook=_exact)
+def _is_long(data: bytes) -> bool:
+    """Whether there are as many digits in a row as it takes to need more than 64 bits."""
+    return data.translate(_ZEROS).find(_HUGE) >= 0  # all digits made alike, which makes a run of them quick to find
 
 
-def _encode(value: object) -> bytes:
-    data = _encoder.encode(value)
-    # JSON has neither NaN nor infinity. msgspec writes a float's as null and a Decimal's by name, so only then is it
-    # worth the time to look at the value. A letter of the word is searched first: several times as fast as the word.
-    if (
-        (_U in data and data.find(b"null") >= 0)
-        or (_N in data and data.find(b"NaN") >= 0)
-        or (_F in data and data.find(b"Infinity") >= 0)
-    ):
-        _refuse_non_finite(value)
-    return data
-
-
-def _refuse_non_finite(value: object) -> None:
-    """Raise ``ValueError`` if there is a NaN or an infinity in ``value``, which has been encoded, so it has an end."""
-    pending = [value]
-    while pending:
-        part = pending.pop()
-        if type(part) in _LEAVES:
-            continue
-        if isinstance(part, (float, Decimal)):
-            if not (isfinite(part) if isinstance(part, float) else part.is_finite()):
-                raise ValueError("JSON has neither NaN nor infinity")
-        elif isinstance(part, dict):
-            pending.extend(part.values())
-        elif isinstance(part, (list, tuple, set, frozenset)):
-            pending.extend(part)
-        else:
-            pending.extend(member for _, member in fields_of(part) or ())
+def _with_payloads(message: HubMessage[object], change: Callable[[object], object]) -> HubMessage[object]:
+    """Return ``message`` with each payload changed."""
+    match message:
+        case StreamItem():
+            return replace(message, item=change(message.item))
+        case Invocation() | StreamInvocation():
+            return replace(message, arguments=[change(each) for each in message.arguments])
+        case Completion() if message.result is not UNSET:
+            return replace(message, result=change(message.result))
+    return message
 
 
 class JsonMessageParser(BufferedParser):

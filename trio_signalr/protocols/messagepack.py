@@ -9,7 +9,7 @@ import re
 from typing import TYPE_CHECKING, Any, Union
 
 from msgpack import Packer
-from msgspec import UNSET, Raw, Struct, UnsetType
+from msgspec import UNSET, Raw, Struct, UnsetType, inspect, to_builtins
 from msgspec.msgpack import Decoder
 
 from ..errors import ProtocolError
@@ -26,9 +26,11 @@ from ..messages import (
     StreamItem,
 )
 from ._base import DEFAULT_MAX_MESSAGE_SIZE, TransferFormat
+from ._dotnet import enum_reader, read_date, read_offset, read_ticks, read_time
+from ._forms import Forms, as_is
 from ._framing import MALFORMED, BufferedParser, decode_length, describe_malformed, encode_length
 from ._messagepack_values import plain
-from ._payloads import PayloadProtocol, convert_unknown
+from ._payloads import PayloadProtocol, members_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -166,30 +168,92 @@ _head_decoder = Decoder(_Head)
 _text_decoder = Decoder(str)
 
 
+# An enum by name and ticks are what msgspec might take for a mere text or number in a union.
+_FORMS = Forms(
+    unreadable={
+        inspect.EnumType: lambda info: enum_reader(info.cls),
+        inspect.TimeDeltaType: lambda info: read_ticks,
+        inspect.DateType: lambda info: read_date,
+        inspect.TimeType: lambda info: read_time,
+    },
+    unusual={
+        inspect.DateTimeType: lambda info: read_offset,
+        inspect.AnyType: lambda info: as_is,  # there may be a DateTime.MaxValue in it
+        inspect.CustomType: lambda info: as_is,
+    },
+)
+
+# DateTime.MaxValue is a tick before the year 10000. Its 99 ns beyond the microsecond make msgspec round it up to there.
+_MAX_TICKS = bytes.fromhex("c70cff3b9ac99c0000003afff4417f")
+_MAX_MICROSECONDS = bytes.fromhex("c70cff3b9ac6180000003afff4417f")
+
+_plain_decoder: Decoder[Any] = Decoder()
+
+
 class MessagePackHubProtocol(PayloadProtocol):
     """MessagePack: compact, with bytes and timestamps of its own.
 
-    Values are written as ASP.NET Core's defaults read them: an enum by its member's name, a ``timedelta`` as ticks of
-    100 ns, a ``Decimal`` and a ``UUID`` as text, an object as a map. A ``datetime`` in UTC or without a time zone is
-    written as .NET's ``DateTime``, any other as its ``DateTimeOffset``.
+    Values are written, and read, as ASP.NET Core's defaults have them: an enum by its member's name, a ``timedelta`` as
+    ticks of 100 ns, a ``Decimal`` and a ``UUID`` as text, an object as a map. A ``datetime`` in UTC or without a time
+    zone is written as .NET's ``DateTime``, any other, and :class:`DateTimeOffset`, as its ``DateTimeOffset``.
+
+    Names must be spelled as in C#, in the same case: the server silently ignores others. ``rename="pascal"`` says so
+    for all classes::
+
+        open_hub(url, protocol=MessagePackHubProtocol(rename="pascal"))  # first_name is FirstName in C#
+
+    Args:
+        rename: How the fields of classes (dataclasses, attrs classes, Structs) are spelled on the wire, both ways:
+            ``"camel"``, ``"pascal"``, or a function that returns a name, or ``None`` to leave it. A Struct's own
+            ``rename`` and ``field(name=...)`` win. ``None`` leaves all names as they are in Python.
+        enc_hook: Called with an object of a class that is not supported; returns one that is, or raises
+            ``NotImplementedError``.
+        dec_hook: Called with a class asked for that is not supported and the plain decoded value; returns an object of
+            that class. ``ValueError`` and ``TypeError`` mean that the value does not fit, ``NotImplementedError`` that
+            the class is not supported after all.
     """
 
     name = "messagepack"
     transfer_format: TransferFormat = "Binary"
+    _forms = _FORMS
+    _str_keys = False
 
     def parser(self, *, max_message_size: float = DEFAULT_MAX_MESSAGE_SIZE) -> MessagePackMessageParser:
         """See :meth:`HubProtocol.parser`."""
         return MessagePackMessageParser(max_message_size)
 
     def _encode_message(self, message: HubMessage[object]) -> bytes:
-        body = _pack(_layout(message))
+        body = self._encode_value(_layout(message))
         return encode_length(len(body)) + body
 
-    def _encode_value(self, value: object) -> object:
-        return _pack(value)
+    def _encode_value(self, value: object) -> bytes:
+        # A packer of its own each time: `default` runs the user's code, which may encode too or let another thread in.
+        return Packer(default=self._simplify, use_bin_type=True, strict_types=True, datetime=False).pack(value)
+
+    def _simplify(self, value: object) -> object:
+        """Return ``value`` one step nearer to what MessagePack has."""
+        simpler = plain(value)
+        if simpler is NotImplemented:
+            simpler = members_of(value, self._rename)
+        if simpler is not None:
+            return simpler
+        try:
+            return to_builtins(value)  # UUID and Decimal become text
+        except TypeError:
+            return self._replace_custom(value)
 
     def _new_decoder(self, type_: object) -> Callable[[Raw], Any]:
-        return Decoder(type_, dec_hook=convert_unknown).decode
+        return Decoder(type_, dec_hook=self._convert_custom).decode
+
+    def _plain_decoder(self, *, exact: bool) -> Callable[[Raw], Any]:
+        return _decode_plain
+
+
+def _decode_plain(payload: Raw) -> Any:
+    try:
+        return _plain_decoder.decode(payload)
+    except ValueError:
+        return _plain_decoder.decode(bytes(payload).replace(_MAX_TICKS, _MAX_MICROSECONDS))
 
 
 class MessagePackMessageParser(BufferedParser):
@@ -286,8 +350,3 @@ def _outcome(completion: Completion[object]) -> tuple[object, ...]:
     if completion.error is not None:
         return _ERROR, completion.error
     return (_VOID,) if completion.result is UNSET else (_RESULT, completion.result)
-
-
-def _pack(value: object) -> bytes:
-    # A packer of its own each time: `plain` runs the user's code, which may encode too or let another thread in.
-    return Packer(default=plain, use_bin_type=True, strict_types=True, datetime=False).pack(value)

@@ -16,7 +16,7 @@ from ..protocols import JsonHubProtocol
 from ._texts import ARGUMENT_COUNT, ARGUMENT_TYPES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from ..protocols import HubProtocol
 
@@ -48,8 +48,10 @@ class Method:
     uploads: dict[int, Any]
 
     @classmethod
-    def of(cls, function: Callable[..., object], name: str | None = None) -> Method:
-        """Read a function's signature; its own name is the default.
+    def of(
+        cls, function: Callable[..., object], name: str | None = None, protocols: Iterable[HubProtocol] = ()
+    ) -> Method:
+        """Read a function's signature; its own name is the default, and one of ``protocols`` must know its types.
 
         Raises:
             TypeError: It cannot be called as a hub method.
@@ -66,8 +68,22 @@ class Method:
         _check_uploads(function, every, uploads)
         types = tuple(type_ for index, type_ in enumerate(every.types) if index not in uploads)
         parameters = replace(every, types=types, required=every.required - len(uploads))
-        _check_types(function, [*types, *uploads.values(), parameters.rest])
+        _check_types(function, [*types, *uploads.values(), parameters.rest], [*protocols] or [JsonHubProtocol()])
         return cls(name, function, _is_streaming(function), parameters, uploads)
+
+    @classmethod
+    def described(
+        cls, hub: object, name: str, function: Callable[..., object], protocols: Iterable[HubProtocol] = ()
+    ) -> Method:
+        """Take name and signature from a method of a description, and what runs from the object that implements it.
+
+        Raises:
+            TypeError: The object has no such method, or it cannot be called as a hub method.
+        """
+        implementation = getattr(hub, name, None)
+        if not callable(implementation):
+            raise TypeError(f"{hub!r} has no method {name!r}")
+        return replace(cls.of(function.__get__(hub), name, protocols), function=implementation)
 
     def bind(self, payloads: Sequence[Raw], protocol: HubProtocol) -> list[Any]:
         """Convert received arguments.
@@ -115,15 +131,23 @@ def _check_uploads(function: object, parameters: Parameters, uploads: dict[int, 
         raise TypeError(f"{function!r} takes uploads as *args: each needs a parameter of its own")
 
 
-def _check_types(function: object, types: list[Any]) -> None:
+def _check_types(function: object, types: list[Any], protocols: list[HubProtocol]) -> None:
     """Find out now, not at the first call, that nothing can be converted to some type."""
     for type_ in types:
-        try:
-            JsonHubProtocol().decode_payload(Raw(b"null"), type_)
-        except PayloadError:
-            pass  # null is none of its values, but there are values
-        except TypeError as error:
-            raise TypeError(f"{function!r} cannot be a hub method: {error}") from None
+        reasons = [_why_not(type_, protocol) for protocol in protocols]
+        if all(reasons):
+            raise TypeError(f"{function!r} cannot be a hub method: {reasons[0]}")
+
+
+def _why_not(type_: Any, protocol: HubProtocol) -> str | None:
+    """Return why ``protocol`` cannot convert anything to a type; ``None`` if it can."""
+    try:
+        protocol.decode_payload(Raw(b"null"), type_)
+    except PayloadError:
+        return None  # null is none of its values, but there are values
+    except TypeError as error:
+        return str(error)
+    return None
 
 
 def _is_streaming(function: Callable[..., object]) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from .._open import as_protocol
+from .._typed import described_methods
 from ._calls import context
 from ._client import Client, Clients
 from ._connect import connect
@@ -122,8 +123,35 @@ class HubServer:
             return lambda function: self._add_method(function, chosen)
         return self._add_method(function, name)
 
+    def register(self, hub: object, description: type | None = None) -> None:
+        """Make the methods of an object hub methods, as :meth:`method` does with each::
+
+            class Chat(Protocol):  # what clients call too, by hub.typed(Chat)
+                async def Add(self, a: int, b: int) -> int: ...
+
+
+            class ChatHub(Chat):
+                async def Add(self, a: int, b: int) -> int:
+                    return a + b
+
+
+            server.register(ChatHub(), Chat)
+
+        Args:
+            hub: The object.
+            description: The class whose public methods become hub methods, and whose annotations say with which types;
+                the object's own class by default.
+
+        Raises:
+            TypeError: The object lacks a method of the description, an annotation cannot be resolved, or nothing can be
+                converted to it.
+            ValueError: There is a method of that name.
+        """
+        for name, function in described_methods(description or type(hub)):
+            self._shared.methods.add(Method.described(hub, name, function, self._shared.protocols.values()))
+
     def _add_method(self, function: F, name: str | None) -> F:
-        self._shared.methods.add(Method.of(function, name))
+        self._shared.methods.add(Method.of(function, name, self._shared.protocols.values()))
         return function
 
     def on_connected(self, hook: Callable[[Client], object]) -> Callable[[Client], object]:

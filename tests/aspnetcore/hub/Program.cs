@@ -23,7 +23,8 @@ builder.Services.AddSignalR()
         options.ClientTimeoutInterval = TimeSpan.FromSeconds(2);
         options.HandshakeTimeout = TimeSpan.FromSeconds(1);
         options.EnableDetailedErrors = true;
-    });
+    })
+    .AddHubOptions<BenchmarkHub>(options => options.MaximumReceiveMessageSize = null);
 
 var app = builder.Build();
 
@@ -38,6 +39,7 @@ app.MapHub<ParallelHub>("/parallel");
 app.MapHub<ImpatientHub>("/impatient", options => options.LongPolling.PollTimeout = TimeSpan.FromSeconds(1));
 app.MapHub<FailingHub>("/abort-on-connect");
 app.MapHub<EarlyHub>("/early");
+app.MapHub<BenchmarkHub>("/benchmarks");
 app.MapHub<TestHub>("/websockets", options => options.Transports = HttpTransportType.WebSockets);
 app.MapHub<TestHub>("/sse", options => options.Transports = HttpTransportType.ServerSentEvents);
 app.MapHub<TestHub>("/longpolling", options => options.Transports = HttpTransportType.LongPolling);
@@ -50,6 +52,7 @@ app.MapPost("/redirect/negotiate", (HttpRequest request) => Results.Json(new
     accessToken = "redirected",
 }));
 
+app.MapTypes();
 app.MapControl();
 
 if (app.Configuration.GetValue<bool>("stop-with-stdin"))
