@@ -127,8 +127,9 @@ class PayloadProtocol(HubProtocol):
     def _new_readers(self, type_: object) -> tuple[Callable[[msgspec.Raw], Any], Callable[[msgspec.Raw], Any] | None]:
         """Return the function that reads payloads as ``type_``, and the one to try when it fails, if there is one."""
         direct = self._new_decoder(type_)
-        repairs = Repairs(self._forms, self._rename)
-        repair = repairs.of(msgspec.inspect.type_info(type_))
+        repairs, repair = Repairs(self._forms, self._rename), None
+        with suppress(TypeError):  # before 0.20 it cannot look into a Literal of both texts and numbers
+            repair = repairs.of(msgspec.inspect.type_info(type_))
         if not repairs.useful or repair is None:
             return direct, None
         by_plain_values = self._reader_by_plain_values(type_, repair, exact=repairs.decimals)
