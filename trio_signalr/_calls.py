@@ -48,7 +48,7 @@ class Unsettled:
     __slots__ = ("on_progress", "settled")
 
     def __init__(self) -> None:
-        self.settled = False
+        self.settled: bool = False
         self.on_progress: Callable[[], None] | None = None
 
     def settle(self) -> None:
@@ -78,10 +78,10 @@ class Call:
         self._calls = calls
         self._outbox: Outbox | None = None
         self._ticket = -1
-        self.method = method
-        self.id = calls.next_id()
-        self.uploads = uploads
-        self.over = False
+        self.method: str = method
+        self.id: str = calls.next_id()
+        self.uploads: list[UploadStream] = uploads
+        self.over: bool = False
 
     @property
     def outbox(self) -> Outbox:

@@ -86,9 +86,9 @@ class Connection:
         self._done = trio.Event()
         self.hub: object = None
         self.protocol = protocol
-        self.calls = Calls(protocol, flow)
-        self.handlers = Handlers(protocol, flow, user_code_failed)
-        self.states = States()
+        self.calls: Calls = Calls(protocol, flow)
+        self.handlers: Handlers = Handlers(protocol, flow, user_code_failed)
+        self.states: States = States()
         self.connection_id: str | None = None
         self.transport: str | None = None
         self.ending: Ending | None = None

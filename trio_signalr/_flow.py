@@ -87,8 +87,8 @@ class Buffer(Generic[T]):
         self._mark = max_buffer_size
         self._overflow = overflow
         self._full = False
-        self.dropped = 0
-        self.overflowed = False
+        self.dropped: int = 0
+        self.overflowed: bool = False
 
     def __len__(self) -> int:
         return len(self._items)

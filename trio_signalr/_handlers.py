@@ -116,7 +116,7 @@ class _Target:
         self.subscriptions: tuple[Subscription, ...] = ()
         self.queue: Buffer[tuple[tuple[Registration, ...], list[Raw]]] = Buffer(flow, DEFAULT_MAX_BUFFER_SIZE, "pause")
         self.busy = False
-        self.unsettled = Unsettled()
+        self.unsettled: Unsettled = Unsettled()
 
 
 class Handlers:

@@ -67,7 +67,7 @@ class States:
     """
 
     def __init__(self) -> None:
-        self.current = HubState.CONNECTING
+        self.current: HubState = HubState.CONNECTING
         self._changed = trio.Event()
         self._followers: set[StateChanges] = set()
 

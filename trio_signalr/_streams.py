@@ -66,7 +66,7 @@ class BufferedChannel(trio.abc.ReceiveChannel[T]):
         self._end: Callable[[], BaseException] | None = None
         self._closed = False
         self._left = Pace.EVERY
-        self.unsettled = Unsettled()
+        self.unsettled: Unsettled = Unsettled()
 
     # For whoever fills it
 

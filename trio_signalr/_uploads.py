@@ -41,11 +41,11 @@ class UploadStream:
     __slots__ = ("_outbox", "_protocol", "id", "open", "scope")
 
     def __init__(self, id_: str, protocol: HubProtocol) -> None:
-        self.id = id_
+        self.id: str = id_
         self._protocol = protocol
         self._outbox: Outbox | None = None
-        self.open = False
-        self.scope = trio.CancelScope()
+        self.open: bool = False
+        self.scope: trio.CancelScope = trio.CancelScope()
 
     def start(self, outbox: Outbox) -> None:
         """The invocation was put into ``outbox``, so items may follow."""

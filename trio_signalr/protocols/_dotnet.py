@@ -61,7 +61,7 @@ class DateTimeOffset:
     def __init__(self, value: datetime) -> None:
         if value.utcoffset() is None:
             raise ValueError(f"{value!r} has no time zone, so it has no offset")
-        self.value = value
+        self.value: datetime = value
 
     def __eq__(self, other: object) -> bool:
         return self.value == other.value if isinstance(other, DateTimeOffset) else NotImplemented

@@ -128,7 +128,7 @@ class HandshakeReader(Generic[T]):
     """
 
     def __init__(self, parse: Callable[[bytes], T], *, max_size: int = MAX_HANDSHAKE_SIZE) -> None:
-        self.rest = b""
+        self.rest: bytes = b""
         self._parse = parse
         self._max_size = max_size
         self._text = bytearray()

@@ -6,11 +6,15 @@ It can be stalled and cut like a real one, and takes only so much before the sen
 from __future__ import annotations
 
 from collections import deque
+from typing import TYPE_CHECKING
 
 import trio
 
 from ..errors import TransportError
 from ._base import Transport
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 __all__ = ["MemoryTransport", "memory_transport_pair"]
 
@@ -28,6 +32,8 @@ class _Pipe:
         self.ended = False  # by the sender, in an orderly way
         self.broken: str | None = None
         self.stalled = False
+        self._left: int | None = None  # bytes to let pass before the end
+        self._at_limit: Callable[[], object] = lambda: None
 
     def change(self) -> None:
         """Something was set from outside: let both sides look again."""
@@ -46,9 +52,20 @@ class _Pipe:
             raise TransportError(self.broken)
         if self.ended:
             raise TransportError("the connection is closed")
+        self.put(data)
+
+    def put(self, data: bytes) -> None:
+        if self._left is not None:
+            data = data[: self._left]
+            self._left -= len(data)
         self._chunks.append(data)
         self._size += len(data)
         self.change()
+        if self._left == 0:
+            self._at_limit()
+
+    def limit(self, count: int, at_limit: Callable[[], object]) -> None:
+        self._left, self._at_limit = count, at_limit
 
     async def receive(self) -> bytes:
         await trio.lowlevel.checkpoint()
@@ -62,6 +79,14 @@ class _Pipe:
         if self.broken is not None:
             raise TransportError(self.broken)
         return b""
+
+    def receive_nowait(self) -> bytes:
+        data = b"" if self.stalled else b"".join(self._chunks)
+        if data:
+            self._chunks.clear()
+            self._size = 0
+            self.change()
+        return data
 
     def end(self) -> None:
         self.ended = True
@@ -93,9 +118,17 @@ class MemoryTransport(Transport):
         """See :meth:`Transport.send`; always a checkpoint."""
         await self._outgoing.send(data)
 
+    def put(self, data: bytes) -> None:
+        """Send, no matter how much is under way."""
+        self._outgoing.put(data)
+
     async def receive(self) -> bytes:
         """See :meth:`Transport.receive`; always a checkpoint."""
         return await self._incoming.receive()
+
+    def receive_nowait(self) -> bytes:
+        """Return all that could be received at once."""
+        return self._incoming.receive_nowait()
 
     async def aclose(self) -> None:
         """End both directions; what is under way to the peer still arrives."""
@@ -107,6 +140,13 @@ class MemoryTransport(Transport):
         """Break the connection in both directions; with ``keep``, what is under way can still be received."""
         self._incoming.break_(text, keep=keep)
         self._outgoing.break_(text, keep=keep)
+
+    def cut_after(self, count: int, *, incoming: bool) -> None:
+        """Let ``count`` more bytes (at least one) pass that way, then :meth:`cut`; those still arrive."""
+        if count < 1:
+            raise ValueError(f"the count must be at least 1, not {count}; to cut now, there is cut()")
+        pipe = self._incoming if incoming else self._outgoing
+        pipe.limit(count, lambda: self.cut(keep=True))
 
     def stall(self, *, incoming: bool = True, outgoing: bool = True) -> None:
         """Let nothing through until :meth:`resume`, without telling anybody."""

@@ -65,7 +65,7 @@ class UpgradeStream(trio.abc.Stream):
         self.accepted = False
         self.failure: Exception | None = None
         self.broken: Exception | None = None
-        self.closed = False
+        self.closed: bool = False
 
     @property
     def close_received(self) -> bool:
