@@ -122,6 +122,7 @@ async def upload(
             raise
     finally:
         call.give_up()
+        channel.close()  # a task that still sends is told so
     channel.settle()  # if the method failed early, its own error replaces the broken channel's
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
-from ._calls import Calls
+from ._calls import Calls, Unsettled
 from ._endings import Ending, open_tasks
 from ._flow import Flow
 from ._handlers import Handlers
@@ -26,7 +26,6 @@ from .retry import RetryContext
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from ._calls import Unsettled
     from ._link import Connector
     from ._outbox import Outbox
     from ._session import SessionOptions
@@ -35,6 +34,8 @@ if TYPE_CHECKING:
     from .transports import Transport
 
 __all__ = ["LEFT", "Connection", "ConnectionOptions"]
+
+_GIVEN_UP = Ending("closed", "the connection was given up before it was ready", allow_reconnect=True)
 
 LEFT = Ending("left", "the block of this hub was left: nothing can be called any more")
 
@@ -84,6 +85,7 @@ class Connection:
         self._session: Session | None = None
         self._scope = trio.CancelScope()
         self._done = trio.Event()
+        self._greeting = trio.CancelScope()  # of on_connected
         self.hub: object = None
         self.protocol = protocol
         self.calls: Calls = Calls(protocol, flow)
@@ -113,7 +115,13 @@ class Connection:
             elif outbox.has_room:
                 return outbox
             else:
-                await outbox.wait_for_room()  # our turn now, though others may stand in line behind us
+                one = Unsettled()
+                self.calls.unsettled.add(one)  # the end waits until we have seen it
+                try:
+                    await outbox.wait_for_room()  # our turn now, though others may stand in line behind us
+                finally:
+                    self.calls.unsettled.discard(one)
+                    one.settle()
                 if self._is_current(outbox):
                     return outbox
 
@@ -151,8 +159,9 @@ class Connection:
     def leave(self) -> None:
         """The user's block is over: no new calls; open ones are cancelled on the server, then told."""
         self.ending = LEFT
+        self.handlers.close()  # first: user code is cancelled, and does not see its calls fail
+        self._greeting.cancel()
         self.calls.leave_all(LEFT)
-        self.handlers.close()
 
     async def aclose(self) -> None:
         """Say goodbye, within ``close_timeout``, and stop. The only shielded wait there is."""
@@ -163,6 +172,7 @@ class Connection:
                     await session.goodbye()
                 await self._done.wait()
         self.states.change(HubState.CLOSED)
+        self.handlers.lose_all(LEFT)
         self._scope.cancel()
 
     # One connection after another
@@ -190,13 +200,15 @@ class Connection:
                     self.loss = ending
             finally:
                 self._session = None
+                if session.ending is None:  # given up alive: what its calls wait for will not come
+                    self.calls.lose_all(_GIVEN_UP)
             return ending
 
     async def _run_session(self, session: Session, started: Callable[[], None] | None) -> None:
         """Run the session until it is over, and the user's ``on_connected`` at its beginning."""
         async with open_tasks() as nursery:
             over = trio.Event()
-            greeting = trio.CancelScope()
+            self._greeting = greeting = trio.CancelScope()
             nursery.start_soon(self._watch, session, over, greeting, name="trio_signalr session")
             if await self._greet(session, greeting, first=started is not None):
                 self.states.change(HubState.CONNECTED, self.connection_id)
@@ -229,9 +241,9 @@ class Connection:
                 raise
             self._user_code_failed(error)
             return False
-        if scope.cancelled_caught and session.ending is not None:
+        if session.ending is not None:
             raise session.ending.for_block()
-        return True
+        return self.ending is None
 
     async def _call_on_connected(self, session: Session) -> None:
         if self._options.on_connected is not None:
@@ -257,7 +269,9 @@ class Connection:
             try:
                 return await self._live()
             except Exception as failure:
-                if self.ending is not None:  # the block was left meanwhile
+                if self.ending is not None:  # over for good, or the block was left meanwhile
+                    if self.ending is not LEFT:
+                        await self._finish()
                     return None
                 error = failure
         self._end(loss if attempt == 0 else _gave_up(loss, attempt, error))

@@ -130,7 +130,7 @@ def choose_error(
 
 def _real(error: BaseException | None) -> tuple[BaseException, ...]:
     """Nothing for ``None`` and ``Cancelled``: being cancelled proves nothing, something else may have caused it."""
-    return () if error is None or isinstance(error, trio.Cancelled) else (error,)
+    return (error,) if error and any(not isinstance(e, trio.Cancelled) for e in _leaves(error)) else ()
 
 
 def _leaves(error: BaseException | None) -> list[BaseException]:

@@ -19,6 +19,7 @@ from . import _calling, _typed
 from ._connection import LEFT, Connection
 from ._endings import choose_error, raise_as_is
 from ._flow import DEFAULT_MAX_BUFFER_SIZE, Overflow
+from .errors import HubClosed
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping
@@ -378,6 +379,8 @@ class HubConnection:
         await trio.lowlevel.checkpoint()
         self._check_open()
         with self._connection.handlers.subscribed(target, types, max_buffer_size, overflow) as subscription:
+            if (ending := self._connection.ending) is not None:
+                subscription.finish(lambda: ending.for_call(None))
             yield subscription
 
     def _check_open(self) -> None:
@@ -397,6 +400,8 @@ async def run_hub(
     body_scope = trio.CancelScope()
 
     def user_code_failed(error: Exception) -> None:
+        if isinstance(error, HubClosed) and connection.loss is not None:
+            return  # the loss itself, as a handler's call saw it: it comes out in its own time
         failures.append(error)
         body_scope.cancel()
 
@@ -409,9 +414,9 @@ async def run_hub(
     try:
         async with _open_tree(connection) as helpers:
             try:
-                await helpers.start(connection.run, name="trio_signalr connection")
-                connection.shield()
                 with body_scope:
+                    await helpers.start(connection.run, name="trio_signalr connection")
+                    connection.shield()
                     yield hub
             except BaseException as error:
                 body_error = error

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import trio
 
+from ._flow import Flow
+
 if TYPE_CHECKING:
     from .replay import Replay
 
@@ -25,7 +27,8 @@ class Outbox:
     Every message gets a ticket, a running number; three counters then answer for each message whether it was written.
     """
 
-    def __init__(self, high_water: int = HIGH_WATER) -> None:
+    def __init__(self, flow: Flow | None = None, high_water: int = HIGH_WATER) -> None:
+        self._flow = Flow() if flow is None else flow
         self._high_water = high_water
         self._pending: list[bytes] = []
         self._size = 0
@@ -93,10 +96,14 @@ class Outbox:
         """Wait until there is room, or the outbox is closed; a checkpoint only if it waits."""
         if self.has_room:
             return
-        async with self._line:
-            while self._is_full() and not self._closed:
-                self._room = trio.Event()
-                await self._room.wait()
+        self._flow.add_waiting()  # a peer that we do not read may not read either, and acknowledges nothing
+        try:
+            async with self._line:
+                while self._is_full() and not self._closed:
+                    self._room = trio.Event()
+                    await self._room.wait()
+        finally:
+            self._flow.remove_waiting()
 
     async def flushed(self) -> None:
         """Wait until all that was put before is written, or the outbox is closed."""
@@ -150,8 +157,8 @@ class ReplayOutbox(Outbox):
     There is no room while too much is not acknowledged.
     """
 
-    def __init__(self, replay: Replay, high_water: int = HIGH_WATER) -> None:
-        super().__init__(high_water)
+    def __init__(self, replay: Replay, flow: Flow | None = None, high_water: int = HIGH_WATER) -> None:
+        super().__init__(flow, high_water)
         self._replay = replay
         self._tags: list[_Tag] = []
 
@@ -162,8 +169,19 @@ class ReplayOutbox(Outbox):
     def uploads_over(self, stream_ids: list[str]) -> None:
         """See :meth:`Outbox.uploads_over`; the peer may have counted less than was sent, which is mended."""
         first = self._replay.forget_items(stream_ids)
+        if first is None and any(tag.stream_id in stream_ids for tag in self._tags):
+            first = self._replay.last_sent + 1  # items that the writer has not taken yet
         if first is not None:
-            self._put(b"", _Tag(counted=False, mend_from=first))
+            self.mend(first)
+
+    def mend(self, first: int) -> None:
+        """Make the numbers agree from ``first`` on, once the writer comes to this place."""
+        self._put(b"", _Tag(counted=False, mend_from=first))
+
+    @property
+    def stuck_at(self) -> int | None:
+        """The first upload item that is not acknowledged, if there is no room because of what is not."""
+        return None if self._replay.has_room else self._replay.first_item
 
     def acknowledged(self, number: int) -> None:
         """The peer has seen everything up to ``number``."""
@@ -172,7 +190,6 @@ class ReplayOutbox(Outbox):
 
     def resend(self) -> list[bytes]:
         """Return the messages to send first on a new socket: all that were taken and are not acknowledged."""
-        self.done()
         return self._replay.resend()
 
     async def take(self) -> list[bytes]:

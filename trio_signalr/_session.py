@@ -30,7 +30,7 @@ from .protocols.handshake import HandshakeReader, encode_request, parse_response
 from .replay import Replay
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable, Iterator, Sequence
 
     from msgspec import Raw
 
@@ -58,6 +58,9 @@ ACK_DELAY = 1.0
 
 ACK_SIZE = 32 * 1024
 """Bytes after which it is acknowledged at once: a server stops at 100,000 that are not."""
+
+STUCK_AFTER = 2.0
+"""Seconds without an Ack, while we wait for one, after which the server may be in need of help."""
 
 LONG_PAUSE = 5.0
 """Seconds of not reading after which a loss is likely to be the pause's fault."""
@@ -123,13 +126,15 @@ class Session:
             Invocation: self._on_invocation,
             Close: self._on_close,
         }
+        self._lost_at = -math.inf  # when what is being resumed was lost, and the delays left for trying
+        self._delays: Iterator[float] = iter(())
         self._received_size = 0  # bytes since the last Ack
         self._ack_wanted = trio.Event()
         self._ack_urgent = trio.Event()
         self.transport = link.transport
-        self.outbox = Outbox()
+        self.outbox = Outbox(flow)
         if self._replay is not None:
-            self.outbox = replay_outbox = ReplayOutbox(self._replay)
+            self.outbox = replay_outbox = ReplayOutbox(self._replay, flow)
             self._receivers[Ack] = lambda message: replay_outbox.acknowledged(message.sequence_id)
 
     @property
@@ -204,7 +209,7 @@ class Session:
             await self._write(resend)
 
         tasks: list[Callable[[], Awaitable[None]]] = [self._read, _write, self._keep_time]
-        return tasks if self._replay is None else [*tasks, self._acknowledge]
+        return tasks if self._replay is None else [*tasks, self._acknowledge, self._unstick]
 
     async def _guard(self, task: Callable[[], Awaitable[None]]) -> None:
         """Run one of the tasks; what it raises ends the session, as a value."""
@@ -288,6 +293,7 @@ class Session:
         """Send what is put into the outbox, after what the last transport may have lost."""
         try:
             await self._send(resend)
+            self.outbox.done()
             while True:
                 await self._send(await self.outbox.take())
                 self.outbox.done()
@@ -337,6 +343,18 @@ class Session:
                 acknowledged = self._replay.latest_received
                 self.outbox.put(self._protocol.encode(Ack(acknowledged)), counted=False)
 
+    async def _unstick(self) -> None:
+        """Help a server that acknowledges nothing: what fills our buffer may be for streams that it does not know."""
+        assert isinstance(self.outbox, ReplayOutbox), "only with stateful reconnect"
+        before = mended = None
+        while True:
+            await trio.sleep(STUCK_AFTER)
+            stuck_at = self.outbox.stuck_at
+            if stuck_at is not None and stuck_at == before and stuck_at != mended:
+                mended = stuck_at
+                self.outbox.mend(stuck_at)
+            before = stuck_at
+
     # Another transport
 
     def _may_resume(self, ending: Ending) -> bool:
@@ -346,10 +364,12 @@ class Session:
         """Go on, on another transport, and return why that one is of no more use; or why there was none."""
         reopen = self._link.reopen
         assert reopen is not None, "only with stateful reconnect"
-        lost_at = trio.current_time()
+        if self._replay is None or not self._replay.awaiting_sequence:  # else it is still the loss before
+            self._lost_at, self._delays = trio.current_time(), chain(RESUME_DELAYS, repeat(RESUME_DELAYS[-1]))
+        lost_at = self._lost_at
         await trio.aclose_forcefully(self.transport)  # hard: a goodbye would end the connection on the server
         reason = "no time was left"
-        for delay in chain(RESUME_DELAYS, repeat(RESUME_DELAYS[-1])):
+        for delay in self._delays:
             if trio.current_time() + delay >= lost_at + RESUME_WINDOW:
                 break
             await trio.sleep(delay)
@@ -360,6 +380,8 @@ class Session:
                 reason = str(error)
                 if error.status == 404:  # the server has forgotten this connection
                     break
+            except Exception as error:  # the user's own: hooks and token functions may raise anything
+                reason = repr(error)
         return self._not_resumed(loss, reason)
 
     async def _go_on(self, transport: Transport) -> Ending:
@@ -371,6 +393,7 @@ class Session:
         self._over, self._attachment = None, trio.CancelScope()
         self._last_received = self._last_sent = trio.current_time()
         self._replay.reconnected()
+        self._may_pause = not self._closing
         return await self._run_attached(self.outbox.resend())
 
     def _not_resumed(self, loss: Ending, reason: str) -> Ending:

@@ -77,6 +77,8 @@ class BufferedChannel(trio.abc.ReceiveChannel[T]):
 
     def put(self, item: Any) -> bool:
         """Add a received item; ``False`` if the buffer refused it, which is the end of the channel."""
+        if self._end is not None:
+            return True  # late: what ended the channel is to be seen next
         accepted = self._buffer.put(item)
         if not accepted:
             size = self._buffer.max_buffer_size

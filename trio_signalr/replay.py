@@ -74,6 +74,11 @@ class Replay:
         return self._size
 
     @property
+    def first_item(self) -> int | None:
+        """The number of the first upload item that is not acknowledged."""
+        return next((sent.number for sent in self._unacknowledged if sent.stream_id is not None), None)
+
+    @property
     def has_room(self) -> bool:
         """Whether more should be sent now."""
         return self._size < BUFFER_LIMIT
@@ -143,6 +148,16 @@ class Replay:
     def latest_received(self) -> int:
         """The number to acknowledge; 0 if there is none yet."""
         return self._latest_received
+
+    @property
+    def awaiting_sequence(self) -> bool:
+        """Whether the peer has not said yet where it goes on."""
+        return self._awaiting_sequence
+
+    @property
+    def last_sent(self) -> int:
+        """The number given last."""
+        return self._last_sent
 
     def reconnected(self) -> None:
         """A new socket: nothing counts before the peer's Sequence."""
