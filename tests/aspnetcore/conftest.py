@@ -22,10 +22,12 @@ def pytest_configure(config: pytest.Config) -> None:
 # First, so that "-m 'not aspnetcore'" sees the marks.
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark all tests of this folder, and skip them where they cannot run."""
+    """Mark all tests of this folder but those against the twin in Python, and skip them where they cannot run."""
     missing = shutil.which("dotnet") is None
     for item in items:
-        if item.path.is_relative_to(HERE):
+        callspec = getattr(item, "callspec", None)
+        is_twin = callspec is not None and callspec.params.get("real") == "twin"
+        if item.path.is_relative_to(HERE) and not is_twin:
             item.add_marker(pytest.mark.aspnetcore)
             if missing:
                 item.add_marker(pytest.mark.skip(reason=NO_DOTNET))

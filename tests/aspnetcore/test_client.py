@@ -1,4 +1,7 @@
-"""The client against the real server: everything that a call can do, over each transport and hub protocol."""
+"""Everything that a call can do, over each transport and hub protocol, on two servers: the real one, and HubServer.
+
+Whatever a test sees at the one it must see at the other, so that users can believe what their own tests see.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,7 @@ import trio
 from tests.aspnetcore.probes import Probe
 from tests.aspnetcore.server import HubProcess
 from tests.relay import Relay, open_relay
+from tests.twin import Twin, open_twin
 from trio_signalr import (
     HubClosed,
     HubException,
@@ -37,7 +41,7 @@ WAYS = [
 class Site:
     """The server as one test sees it: one protocol, one transport, and a relay that records what the client sent."""
 
-    server: HubProcess
+    server: HubProcess | Twin
     relay: Relay
     protocol: str
     transport: str
@@ -57,11 +61,35 @@ class Site:
         return [message.invocation_id for message in self.sent() if isinstance(message, CancelInvocation)]
 
 
+@pytest.fixture(params=["aspnetcore", "twin"])
+def real(request: pytest.FixtureRequest) -> HubProcess | None:
+    """The C# hub; ``None`` where it is its twin's turn."""
+    if request.param == "twin":
+        return None
+    process: HubProcess = request.getfixturevalue("aspnetcore")
+    return process
+
+
+@pytest.fixture
+async def server(real: HubProcess | None) -> AsyncIterator[HubProcess | Twin]:
+    if real is not None:
+        yield real
+    else:
+        async with open_twin() as twin:
+            yield twin
+
+
+@pytest.fixture
+def probe(server: HubProcess | Twin) -> Probe:
+    """A new event log in that server."""
+    return server.probe()
+
+
 @pytest.fixture(params=WAYS, ids=["-".join(way) for way in WAYS])
-async def site(request: pytest.FixtureRequest, aspnetcore: HubProcess) -> AsyncIterator[Site]:
+async def site(request: pytest.FixtureRequest, server: HubProcess | Twin) -> AsyncIterator[Site]:
     protocol, transport = request.param
-    async with open_relay("127.0.0.1", aspnetcore.port) as relay:
-        yield Site(aspnetcore, relay, protocol, transport)
+    async with open_relay("127.0.0.1", server.port) as relay:
+        yield Site(server, relay, protocol, transport)
 
 
 # Invocations
@@ -481,7 +509,7 @@ async def test_a_handler_that_raises_tells_the_server_its_type_and_ends_the_bloc
         raise LookupError("private")
 
     with pytest.raises(LookupError, match="private"):
-        async with site.open(query={"probe": probe.name}, handlers={"ask": fail}) as hub:
+        async with site.open("/parallel", {"probe": probe.name}, handlers={"ask": fail}) as hub:
             await hub.send("AskMe", "ask", "x")
             await trio.sleep_forever()
     await probe.wait("disconnected")

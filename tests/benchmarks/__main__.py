@@ -14,6 +14,7 @@ import argparse
 import json
 import shutil
 import sys
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -94,10 +95,8 @@ def _measure(rows: list[Row], hub: Hub, options: argparse.Namespace, progress: P
 
 def _warm_up(row: Row, hub: Hub, seconds: float) -> None:
     """Give the server's just-in-time compiler its time before anybody is measured."""
-    try:
+    with suppress(Failed):  # it will fail again, and be heard then
         run(row.task, hub, seconds)
-    except Failed:
-        pass  # it will fail again, and be heard then
 
 
 def _sample(row: Row, hub: Hub, seconds: float) -> None:

@@ -44,7 +44,7 @@ class Row:
     def cpu(self) -> float | None:
         """Seconds of the client's processor time that an item takes."""
         if self.task.workload.measure == "rate":
-            return median(sample["cpu"] / sample["items"] for sample in self.samples)
+            return float(median(sample["cpu"] / sample["items"] for sample in self.samples))
         return None
 
     def times(self, other: Row) -> float:
@@ -89,7 +89,7 @@ class Results:
 
     def verdicts(self) -> str:
         """Which targets were met, of those that were measured."""
-        lines = [["target", "", "ours", "at least", "", ""]]
+        lines = [["target", "", "ours", "at least", ""]]
         lines += [line for target in TARGETS for line in self._verdict(target)]
         return _aligned(lines) if len(lines) > 1 else ""
 
@@ -165,10 +165,11 @@ def _remark(row: Row) -> str:
 
 
 def _aligned(lines: list[list[str]]) -> str:
-    widths = [max(map(len, column)) for column in zip(*(line[:6] + [""] * (6 - len(line)) for line in lines), strict=True)]
+    """Lines of as many cells each: the first and the last to the left, those between them to the right."""
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     return "\n".join(_justified(line, widths) for line in lines)
 
 
 def _justified(line: list[str], widths: list[int]) -> str:
-    cells = [cell.ljust(width) if i == 0 else cell.rjust(width) for i, (cell, width) in enumerate(zip(line, widths))]
-    return "  " + "  ".join([*cells, *line[len(widths) :]]).rstrip()
+    numbers = [cell.rjust(width) for cell, width in zip(line[1:-1], widths[1:-1], strict=True)]
+    return "  " + "  ".join([line[0].ljust(widths[0]), *numbers, line[-1]]).rstrip()

@@ -94,7 +94,7 @@ def _tls_base(server: HubProcess) -> str:
 def install_javascript() -> str | None:
     """Get the official JavaScript client from npm; return why there is none."""
     if shutil.which("node") is None or shutil.which("npm") is None:
-        return "neither node nor npm can be missing on PATH for the JavaScript client; it is left out"
+        return "there is no node or no npm on PATH; the JavaScript client is left out"
     if not (JAVASCRIPT / "node_modules" / "@microsoft" / "signalr-protocol-msgpack").exists():
         print("installing the JavaScript client from npm", file=sys.stderr)
         command = ["npm", "install", "--no-package-lock", "--no-audit", "--no-fund", "--loglevel=error"]
@@ -154,12 +154,16 @@ def _output(command: list[str], hub: Hub, seconds: float) -> str:
     folder = JAVASCRIPT if command[0] == "node" else ROOT
     environment = {**os.environ, **hub.environment}
     try:
-        done = subprocess.run(
-            command, cwd=folder, env=environment, capture_output=True, text=True, timeout=patience
-        )
+        done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=patience)
     except subprocess.TimeoutExpired:
         raise Failed(f"no end within {patience:.0f} s") from None
     if done.returncode:
-        lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
-        raise Failed(lines[-1].strip())
+        raise Failed(_reason(done.stderr) or f"exit code {done.returncode}")
     return done.stdout
+
+
+def _reason(errors: str) -> str:
+    """The line that names the exception; what a broken program prints after it is noise."""
+    lines = [line.strip() for line in errors.splitlines() if line.strip()]
+    named = [line for line in lines if re.match(r"[\w.]*(Error|Exception|Closed|Exit)\w*:", line)]
+    return (named or lines or [""])[-1]

@@ -40,6 +40,7 @@ from ._records import (
     Disconnected as Disconnected,
     Event as Event,
     Received as Received,
+    Request as Request,
 )
 from ._server import HubServer as HubServer
 
@@ -55,4 +56,5 @@ __all__ = [
     "HubException",
     "HubServer",
     "Received",
+    "Request",
 ]

@@ -221,11 +221,11 @@ class Call:
         self._arguments = arguments
         self._name = f"hub method {method.name!r}"
         self.method = method
-        self.id = message.invocation_id or None  # an empty one counts as none
-        self.streamed = method.streaming
-        self.uploads = [Upload(id_, type_, capacity) for id_, type_ in ids_and_types]
-        self.context = Context(owner.client)
-        self.scope = trio.CancelScope()
+        self.id: str | None = message.invocation_id or None  # an empty one counts as none
+        self.streamed: bool = method.streaming
+        self.uploads: list[Upload] = [Upload(id_, type_, capacity) for id_, type_ in ids_and_types]
+        self.context: Context = Context(owner.client)
+        self.scope: trio.CancelScope = trio.CancelScope()
         self.cancelled_by_client = False
 
     async def run(self) -> None:

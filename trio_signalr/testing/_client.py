@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from ..messages import HubMessage
     from ._connection import Connection
+    from ._records import Request
 
 __all__ = ["Client", "Clients"]
 
@@ -53,6 +54,16 @@ class Client:
     def protocol(self) -> str:
         """Name of the hub protocol that the client speaks."""
         return self._connection.protocol.name
+
+    @property
+    def transport(self) -> str:
+        """Name of the transport, ``"memory"`` without a network."""
+        return self._connection.transport.name
+
+    @property
+    def request(self) -> Request | None:
+        """The HTTP request that opened the transport, with its query, headers and token; ``None`` in memory."""
+        return self._connection.request
 
     @property
     def running(self) -> list[str]:
@@ -144,6 +155,8 @@ class Client:
     async def send_raw(self, data: bytes) -> None:
         """Send bytes as they are, behind the messages sent before: garbage, or half a message.
 
+        Stateful reconnect does not number them.
+
         Args:
             data: What to send; there is no framing but what is in it.
 
@@ -151,6 +164,16 @@ class Client:
         """
         await trio.lowlevel.checkpoint()
         self._connection.wire.post_raw(data)
+
+    # Groups
+
+    def join(self, group: str) -> None:
+        """Be one of ``server.group(group)``, until the connection is over; not a checkpoint."""
+        self._connection.join(group)
+
+    def leave(self, group: str) -> None:
+        """Be in that group no more; not a checkpoint."""
+        self._connection.leave(group)
 
     # Ends and accidents
 
@@ -166,18 +189,34 @@ class Client:
         self._connection.end(error, Close(error, allow_reconnect))
         await self._connection.wait_over()
 
-    async def drop(self, *, keep: bool = False) -> None:
+    async def drop(self, *, keep: bool = False, forget: bool = False) -> None:
         """Break the connection, with no word to the client; its methods are cancelled.
+
+        With stateful reconnect only the transport breaks: the client may come back, and its methods go on.
 
         Args:
             keep: Let the client still receive what was sent before.
+            forget: Do not let it come back.
 
         Checkpoint: always. In a method of this client, ``Cancelled`` ends it.
         """
+        await trio.lowlevel.checkpoint()
         if keep:
             await self._connection.flushed()
-        self._connection.cut(keep=keep)
-        await self._connection.wait_over()
+        self._connection.cut(keep=keep, forget=forget)
+        if not self._connection.resumable:
+            await self._connection.wait_over()
+
+    def drop_after(self, count: int, *, incoming: bool = False) -> None:
+        """Break the connection once so many more bytes have passed, be it in the middle of a message; no checkpoint.
+
+        Over a network the bytes are those of its sockets, frames and headers included.
+
+        Args:
+            count: How many, at least one; they still arrive.
+            incoming: Count what the client sends, in place of what is sent to it.
+        """
+        self._connection.cut_after(count, incoming=incoming)
 
     def stall(self, *, incoming: bool = True, outgoing: bool = True) -> None:
         """Let nothing through until :meth:`resume`, without telling anybody; not a checkpoint.
@@ -213,6 +252,15 @@ class Clients:
     def __len__(self) -> int:
         return len(list(self._members()))
 
+    def among(self, connection_ids: Iterable[str]) -> Clients:
+        """Return those of them that have one of these ids."""
+        chosen = set(connection_ids)
+        return Clients(lambda: [client for client in self if client.connection_id in chosen])
+
+    def besides(self, *others: Client) -> Clients:
+        """Return all but ``others``; ``server.clients.besides(server.caller)`` is everybody else."""
+        return Clients(lambda: [client for client in self if client not in others])
+
     def __repr__(self) -> str:
         return f"<Clients {', '.join(client.connection_id for client in self) or 'nobody'}>"
 
@@ -233,6 +281,6 @@ class Clients:
         wires = [client._connection.wire for client in self]
         encoded = {wire.protocol: wire.protocol.encode(message) for wire in wires}
         for wire in wires:
-            wire.post_raw(encoded[wire.protocol])
+            wire.post_raw(encoded[wire.protocol], counted=True)
         for wire in wires:
             await wire.wait_for_room()

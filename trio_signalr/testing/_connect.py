@@ -8,6 +8,7 @@ that cannot take long, since the client's end is closed by then.
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypedDict
 
 import trio
@@ -16,6 +17,7 @@ from .._endings import choose_error, raise_as_is
 from .._hub import run_hub
 from .._link import Link
 from .._open import as_protocol, connection_options
+from ..errors import TransportError
 from ..transports._memory import memory_transport_pair
 from ._incoming import Incoming
 
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from .._hub import HubConnection
     from ..protocols import HubProtocol
     from ..retry import RetryPolicy
+    from ..transports import Transport
     from ._shared import Shared
 
 __all__ = ["ConnectOptions", "connect", "open_server_side"]
@@ -36,6 +39,7 @@ class ConnectOptions(TypedDict, total=False):
 
     handlers: Mapping[str, Handler] | None
     reconnect: RetryPolicy | bool | None
+    stateful_reconnect: bool
     on_connected: Callable[[HubConnection], Awaitable[object]] | None
     keep_alive_interval: float
     server_timeout: float
@@ -52,20 +56,25 @@ async def connect(
     codec = as_protocol(protocol)
     others: dict[str, Any] = {**options}
     handlers = others.pop("handlers", None)
+    stateful = others.pop("stateful_reconnect", False)
     settings = connection_options(**others)
-    async with open_server_side(shared, () if isinstance(protocol, str) else (codec,)) as connector:
+    spoken = () if isinstance(protocol, str) else (codec,)
+    async with open_server_side(shared, spoken, stateful_reconnect=stateful) as connector:
         async with run_hub(connector, codec, settings, handlers) as hub:
             yield hub
 
 
 @asynccontextmanager
-async def open_server_side(shared: Shared, protocols: tuple[HubProtocol, ...]) -> AsyncGenerator[MemoryConnector]:
+async def open_server_side(
+    shared: Shared, protocols: tuple[HubProtocol, ...], *, stateful_reconnect: bool = False
+) -> AsyncGenerator[MemoryConnector]:
     """The tasks of the server's side. What the block raises comes out as it is, once they have ended."""
     body_error: BaseException | None = None
     came_out: BaseException | None = None
     try:
         async with trio.open_nursery() as nursery:
-            connector = MemoryConnector(shared, protocols, nursery)
+            resumable = stateful_reconnect and shared.options.stateful_reconnect
+            connector = MemoryConnector(shared, protocols, nursery, resumable=resumable)
             try:
                 yield connector
             except Exception as error:
@@ -90,25 +99,42 @@ class MemoryConnector:
         shared: What all connections of the server share.
         protocols: Hub protocols that the server does not have by itself.
         nursery: Where the server's side runs.
+        resumable: Whether both sides want stateful reconnect.
     """
 
-    def __init__(self, shared: Shared, protocols: tuple[HubProtocol, ...], nursery: trio.Nursery) -> None:
+    def __init__(
+        self, shared: Shared, protocols: tuple[HubProtocol, ...], nursery: trio.Nursery, *, resumable: bool
+    ) -> None:
         self._shared = shared
         self._protocols = protocols
         self._nursery = nursery
+        self._resumable = resumable
         self._served: list[tuple[Incoming, trio.CancelScope]] = []
 
     @asynccontextmanager
     async def open_link(self, protocol: HubProtocol, *, max_message_size: float) -> AsyncGenerator[Link]:
         """See :meth:`Connector.open_link`."""
         await trio.lowlevel.checkpoint()
+        plan = self._shared.reception.next()
         client_end, server_end = memory_transport_pair()
-        incoming = Incoming(self._shared, server_end, self._protocols)
+        incoming = Incoming(self._shared, server_end, self._protocols, plan=plan, resumable=self._resumable)
         scope = trio.CancelScope(shield=True)
         self._served.append((incoming, scope))
         self._nursery.start_soon(self._serve, incoming, scope, name=f"trio_signalr.testing connection {incoming.id}")
         try:
-            yield Link(client_end, incoming.id)
+            yield Link(client_end, incoming.id, partial(self._reopen, incoming) if self._resumable else None)
+        finally:
+            await trio.aclose_forcefully(client_end)
+
+    @asynccontextmanager
+    async def _reopen(self, incoming: Incoming) -> AsyncGenerator[Transport]:
+        await trio.lowlevel.checkpoint()
+        self._shared.reception.check_resume()
+        client_end, server_end = memory_transport_pair()
+        if not incoming.resume(server_end):
+            raise TransportError(f"the server has forgotten connection {incoming.id}", status=404)
+        try:
+            yield client_end
         finally:
             await trio.aclose_forcefully(client_end)
 

@@ -10,23 +10,40 @@ Whoever sees the end first says why, and the work is cancelled; the helpers stay
 wrong, and what hub methods raise, is answered; only a bug of the server itself flies.
 
 Reading is ahead of handling: messages are recorded as they come, and wait for their turn.
+
+With stateful reconnect the transport may be replaced while all this goes on: the reader and the writer wait for another
+one when theirs breaks, and what the client has not acknowledged is the first thing that goes over it.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any
 
 import trio
 
 from .._endings import open_tasks
+from .._outbox import ReplayOutbox
 from ..errors import ProtocolError, TransportError
-from ..messages import CancelInvocation, Close, Completion, Invocation, Ping, StreamInvocation, StreamItem
+from ..messages import (
+    Ack,
+    CancelInvocation,
+    Close,
+    Completion,
+    Invocation,
+    Ping,
+    Sequence,
+    StreamInvocation,
+    StreamItem,
+)
 from ..protocols.handshake import encode_response
+from ..replay import Replay
 from ._answers import Answers
 from ._calls import Calls, Context, context
 from ._client import Client
+from ._line import Line
 from ._records import Received, plain
-from ._texts import CLIENT_SILENT, CLOSED, describe, size_exceeded
+from ._texts import CLIENT_SILENT, CLOSED, LOST_MESSAGES, describe, size_exceeded
+from ._transport import HttpTransport, ServerEnd
 from ._uploads import Uploads
 from ._user_code import call, cancellation_alone, logger
 from ._wire import Gate, Inbox, Wire
@@ -35,6 +52,7 @@ if TYPE_CHECKING:
     from ..messages import HubMessage, ReceivedMessage
     from ..protocols import HubProtocol, MessageParser
     from ..transports import Transport
+    from ._records import Request
     from ._shared import Shared
 
 __all__ = ["Connection"]
@@ -46,12 +64,8 @@ LINGER = 1.0
 """Seconds for the reader to see how a connection ended whose writer has failed."""
 
 
-@runtime_checkable
-class Cuttable(Protocol):
-    """A transport that can be broken on purpose."""
-
-    def cut(self, *, keep: bool) -> None:
-        """Break it in both directions; with ``keep``, what is under way still arrives."""
+ACK_INTERVAL = 1.0
+"""Seconds after which what has come is acknowledged."""
 
 
 class Connection:
@@ -60,6 +74,7 @@ class Connection:
     Attributes:
         id: The connection id.
         protocol: What the client speaks.
+        request: The HTTP request that it came by; ``None`` in memory.
         client: What users hold of it.
         wire: The way to the client.
         calls: The hub methods that run.
@@ -70,12 +85,23 @@ class Connection:
     """
 
     def __init__(
-        self, shared: Shared, transport: Transport, id_: str, protocol: HubProtocol, drained: trio.Event
+        self,
+        shared: Shared,
+        transport: Transport,
+        id_: str,
+        protocol: HubProtocol,
+        drained: trio.Event,
+        *,
+        request: Request | None = None,
+        resumable: bool = False,
     ) -> None:
         options = shared.options
         self._shared = shared
-        self._transport = transport
         self._options = options
+        self._line = Line(transport, options.disconnect_timeout if resumable else 0)
+        self._replay = Replay(protocol) if resumable else None
+        self._acknowledged = 0
+        self._ack_wanted = trio.Event()
         self._incoming, self._outgoing = Gate(), Gate()
         self._work_scope = trio.CancelScope()
         self._armed = trio.Event()
@@ -89,13 +115,19 @@ class Connection:
         self._uploads = Uploads(protocol, detailed=options.detailed_errors, blocking=self._inbox.blocking)
         self.id = id_
         self.protocol = protocol
-        self.client = Client(self)
-        self.wire = Wire(protocol)
-        self.calls = Calls(self.client, shared, self.wire, self._inbox, self._uploads)
-        self.answers = Answers(self.wire, shared.question_ids)
-        self.alive = True
+        self.request = request
+        self.client: Client = Client(self)
+        self.wire: Wire = Wire(protocol, self._replay)
+        self.calls: Calls = Calls(self.client, shared, self.wire, self._inbox, self._uploads)
+        self.answers: Answers = Answers(self.wire, shared.question_ids)
+        self.alive: bool = True
         self.error: str | None = None
         self.drained = drained
+
+    @property
+    def transport(self) -> Transport:
+        """What carries it now."""
+        return self._line.transport
 
     # Its life
 
@@ -110,7 +142,7 @@ class Connection:
         try:
             async with open_tasks() as helpers:
                 helpers.start_soon(self._read, rest)
-                for task in (self._write, self._ping, self._watch):
+                for task in (self._write, self._ping, self._watch, self._acknowledge):
                     helpers.start_soon(task)
                 await self._work()
                 await self._say_goodbye()
@@ -179,11 +211,11 @@ class Connection:
         self.end(str(error), Close(text, allow_reconnect))
 
     async def _say_goodbye(self) -> None:
-        if self._was_cut:
+        if self._was_cut or self._line.lost:
             return
         with trio.move_on_after(CLOSE_TIMEOUT):
             await self.wire.outbox.flushed()
-            await self._transport.aclose()
+            await self.transport.aclose()
 
     # Reading
 
@@ -194,7 +226,7 @@ class Connection:
             await self._take_all(data)
         except TransportError as exc:
             error = str(exc)
-        self._inbox.finish(lambda: self.end(error))
+        self._inbox.finish(lambda: self.end(error, self._last_words if error is None else None))
         self._inbox.peer_left()
         self.drained.set()
 
@@ -215,17 +247,45 @@ class Connection:
 
     async def _receive(self) -> bytes:
         await self._incoming.passed()
-        data = await self._transport.receive()
+        data = await self._receive_from_any()
         await self._incoming.passed()
         self._last_heard = trio.current_time()
         return data
 
+    async def _receive_from_any(self) -> bytes:
+        while True:
+            transport = self.transport
+            try:
+                return await transport.receive()
+            except TransportError as error:
+                await self._line.another(transport, error)
+                if self._replay is not None:
+                    self._replay.reconnected()
+
     def _take(self, parser: MessageParser, data: bytes) -> None:
         while messages := parser.feed(data):
+            if self._replay is not None:
+                messages = self._not_seen_before(messages, self._replay)
             for message in messages:
                 self._note(message)
             self._inbox.put(messages, len(data))
             data = b""
+
+    def _not_seen_before(self, messages: list[ReceivedMessage], replay: Replay) -> list[ReceivedMessage]:
+        """Count the messages, and leave out those that were sent again for nothing."""
+        outbox = self.wire.outbox
+        fresh = []
+        for message in messages:
+            if isinstance(message, Ack) and isinstance(outbox, ReplayOutbox):
+                outbox.acknowledged(message.sequence_id)
+            try:
+                new = replay.received(message)
+            except ProtocolError as error:
+                raise ProtocolError(LOST_MESSAGES) from error
+            if new or isinstance(message, Sequence):
+                fresh.append(message)
+        self._ack_wanted.set()
+        return fresh
 
     def _note(self, message: ReceivedMessage) -> None:
         if isinstance(message, Ping):
@@ -249,20 +309,41 @@ class Connection:
         try:
             while True:
                 data = b"".join(await outbox.take())
+                transport = self.transport  # one that takes its place from here on gets this by the resend
                 await self._outgoing.passed()
-                with trio.fail_after(self._options.send_timeout):
-                    await self._transport.send(data)
+                await self._send(transport, data)
                 outbox.done()
         except TransportError as error:
             outbox.close()
             await trio.sleep(LINGER)
             self.end(str(error))
+
+    async def _send(self, transport: Transport, data: bytes) -> None:
+        try:
+            with trio.fail_after(self._options.send_timeout):
+                return await transport.send(data)
+        except TransportError as exc:
+            error = exc
         except trio.TooSlowError:
-            self.cut(f"the client took nothing for {self._options.send_timeout:g} s")
+            error = TransportError(f"the client took nothing for {self._options.send_timeout:g} s")
+            self.cut(str(error))
+        await self._line.another(transport, error)
+
+    async def _acknowledge(self) -> None:
+        """Tell the client what has come, so that it need not keep it."""
+        if self._replay is None:
+            return
+        while True:
+            await self._ack_wanted.wait()
+            await trio.sleep(ACK_INTERVAL)
+            self._ack_wanted = trio.Event()
+            if self._replay.latest_received > self._acknowledged and not self._line.lost:
+                self._acknowledged = self._replay.latest_received
+                self.wire.post(Ack(self._acknowledged))
 
     async def _ping(self) -> None:
         """Ping by the clock, whatever else is sent."""
-        if self._transport.inherent_keep_alive:
+        if self.transport.inherent_keep_alive:
             return
         while True:
             await trio.sleep(self._options.keep_alive_interval)
@@ -275,7 +356,7 @@ class Connection:
         timeout = self._options.client_timeout
         while True:
             now = trio.current_time()
-            heard = now if self._inbox.blocked else self._last_heard
+            heard = now if self._inbox.blocked or self._line.lost else self._last_heard
             if now >= heard + timeout:
                 return self._end_with(TimeoutError(CLIENT_SILENT), allow_reconnect=True)
             await trio.sleep_until(heard + timeout)
@@ -324,13 +405,49 @@ class Connection:
             )
         current.release_slot()  # or the answer might wait behind calls that wait for the slot
 
-    def cut(self, error: str = "the connection was cut", *, keep: bool = False) -> None:
-        """Break it, with no word to the client."""
-        self.end(error)
-        self._was_cut = True
-        self.wire.outbox.close()
-        if isinstance(self._transport, Cuttable):
-            self._transport.cut(keep=keep)
+    def cut(self, error: str = "the connection was cut", *, keep: bool = False, forget: bool = False) -> None:
+        """Break the transport, with no word to the client. That is the end, unless the client may come back."""
+        if forget:
+            self._line.forget()
+        if not self._line.resumable:
+            self.end(error)
+            self._was_cut = True
+            self.wire.outbox.close()
+        if isinstance(self.transport, ServerEnd):
+            self.transport.cut(keep=keep)
+
+    def cut_after(self, count: int, *, incoming: bool) -> None:
+        """Break the transport once so many more bytes have passed that way."""
+        if isinstance(self.transport, ServerEnd):
+            self.transport.cut_after(count, incoming=incoming)
+
+    def resume_on(self, transport: ServerEnd) -> bool:
+        """Go on with another transport; ``False`` if it is too late."""
+        outbox = self.wire.outbox
+        if not (self.alive and self._line.resumable and isinstance(outbox, ReplayOutbox)):
+            return False
+        if isinstance(transport, HttpTransport):
+            transport.format = self.protocol.transfer_format
+        self._acknowledged = 0  # the last Ack may be lost
+        self._last_heard = trio.current_time()
+        self._line.attach(transport, outbox.resend())
+        return True
+
+    @property
+    def resumable(self) -> bool:
+        """Whether the client may come back by another transport."""
+        return self.alive and self._line.resumable
+
+    def shut_down(self, error: str) -> None:
+        """End it at the server's wish, as ASP.NET Core does when it stops: only polls tell the client."""
+        if self.transport.name == "websockets":
+            self.cut(error, forget=True)
+        self.end(error, self._last_words)
+
+    @property
+    def _last_words(self) -> Close | None:
+        """What a client hears at an end that neither side said anything about."""
+        return Close(None, allow_reconnect=True) if self.transport.name == "long_polling" else None
 
     async def flushed(self) -> None:
         """Wait until all is sent, unless it is stalled."""
@@ -339,20 +456,37 @@ class Connection:
 
     def stall(self, *, incoming: bool, outgoing: bool) -> None:
         """Let nothing through that way."""
+        network = self.transport.network if isinstance(self.transport, HttpTransport) else None
         if incoming:
             self._incoming.shut()
+            if network is not None:
+                network.stall("to_server")
         if outgoing:
             self._outgoing.shut()
+            if network is not None:
+                network.stall("to_client")
 
     def resume(self) -> None:
         """Let everything through."""
         self._incoming.open()
         self._outgoing.open()
+        if isinstance(self.transport, HttpTransport):
+            self.transport.network.resume()
 
     def client_left(self) -> None:
         """The other end is closed: read to the end of what it sent, whatever holds that up."""
+        self._line.forget()
         self._inbox.unlimit()
         self.resume()
+
+    def join(self, group: str) -> None:
+        """Be in a group, until the end or :meth:`leave`."""
+        if self.alive:
+            self._shared.groups[group][self.id] = self.client
+
+    def leave(self, group: str) -> None:
+        """Be in it no more."""
+        self._shared.groups[group].pop(self.id, None)
 
     async def wait_over(self) -> None:
         """Wait for the end; a checkpoint."""

@@ -6,13 +6,14 @@ Source: the protocol notes, "Handshake", seen on ASP.NET Core 3.1 and 10.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import trio
 
 from ..errors import HandshakeError
 from ..protocols.handshake import HandshakeReader, parse_request
-from ._texts import BAD_HANDSHAKE, HANDSHAKE_CANCELED, NO_PROTOCOL, NO_VERSION, describe
+from ._texts import BAD_HANDSHAKE, HANDSHAKE_CANCELED, NO_FORMAT, NO_PROTOCOL, NO_VERSION, describe
+from ._transport import HttpTransport
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from ..transports import Transport
     from ._options import ServerOptions
 
-__all__ = ["HandshakeRefusedError", "shake_hands"]
+__all__ = ["Accepted", "HandshakeRefusedError", "shake_hands"]
 
 MAX_VERSION = 2
 """2 adds what stateful reconnect needs; the messages are the same."""
@@ -32,13 +33,27 @@ class HandshakeRefusedError(Exception):
     """The handshake is to be answered with this text."""
 
 
+class Accepted(NamedTuple):
+    """A handshake that is to be answered with success.
+
+    Attributes:
+        protocol: To speak.
+        version: That the client asked for.
+        rest: The bytes that came behind the request.
+    """
+
+    protocol: HubProtocol
+    version: int
+    rest: bytes
+
+
 async def shake_hands(
     transport: Transport, protocols: Mapping[str, HubProtocol], options: ServerOptions
-) -> tuple[HubProtocol, bytes] | None:
+) -> Accepted | None:
     """Read the client's request; the answer is for the caller to send.
 
     Returns:
-        The protocol to speak, and the bytes that came behind the request; ``None`` if the client left.
+        What to answer; ``None`` if the client left.
 
     Raises:
         HandshakeRefusedError: There is something wrong with it.
@@ -50,7 +65,7 @@ async def shake_hands(
         except HandshakeError as error:
             text = describe(BAD_HANDSHAKE, error, detailed=options.detailed_errors)
             raise HandshakeRefusedError(text) from error
-        return None if request is None else (_choose(request[0], protocols), request[1])
+        return None if request is None else _accept(*request, protocols, transport)
     raise HandshakeRefusedError(HANDSHAKE_CANCELED)
 
 
@@ -67,10 +82,16 @@ async def _receive(transport: Transport, max_size: float) -> tuple[HandshakeRequ
     return None
 
 
-def _choose(request: HandshakeRequest, protocols: Mapping[str, HubProtocol]) -> HubProtocol:
+def _accept(
+    request: HandshakeRequest, rest: bytes, protocols: Mapping[str, HubProtocol], transport: Transport
+) -> Accepted:
     protocol = protocols.get(request.protocol.casefold())
     if protocol is None:
         raise HandshakeRefusedError(NO_PROTOCOL.format(request.protocol))
     if request.version > MAX_VERSION:
         raise HandshakeRefusedError(NO_VERSION.format(request.version, request.protocol))
-    return protocol
+    if isinstance(transport, HttpTransport):
+        if protocol.transfer_format not in transport.formats:
+            raise HandshakeRefusedError(NO_FORMAT.format(protocol.name, protocol.transfer_format))
+        transport.format = protocol.transfer_format
+    return Accepted(protocol, request.version, rest)

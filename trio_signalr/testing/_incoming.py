@@ -11,14 +11,18 @@ from ..errors import ProtocolError, TransportError
 from ..protocols.handshake import encode_response
 from ._connection import CLOSE_TIMEOUT, Connection
 from ._handshake import HandshakeRefusedError, shake_hands
-from ._shared import Reception
+from ._reception import Delay, Ignore
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from ..protocols import HubProtocol
     from ..transports import Transport
+    from ._handshake import Accepted
+    from ._reception import Plan
+    from ._records import Request
     from ._shared import Shared
+    from ._transport import ServerEnd
 
 __all__ = ["Incoming"]
 
@@ -31,13 +35,13 @@ class Incoming:
         transport: It.
         protocols: Hub protocols that are understood here besides the server's own.
         connection_id: What negotiation has told the client; a new one without it.
+        plan: How to receive it.
+        request: The HTTP request that it came by, if any.
+        resumable: Whether negotiation has promised stateful reconnect.
 
     Attributes:
         id: The connection id.
         drained: Set when all that the client will ever send was read.
-
-    Raises:
-        Exception: The server was told to refuse it.
     """
 
     def __init__(
@@ -46,14 +50,17 @@ class Incoming:
         transport: Transport,
         protocols: Iterable[HubProtocol] = (),
         connection_id: str | None = None,
+        *,
+        plan: Plan = None,
+        request: Request | None = None,
+        resumable: bool = False,
     ) -> None:
-        plan = shared.reception.next()
-        if isinstance(plan, Exception):
-            raise plan
         self._plan = plan
         self._shared = shared
         self._transport = transport
         self._protocols = {protocol.name.casefold(): protocol for protocol in protocols} | shared.protocols
+        self._request = request
+        self._resumable = resumable
         self._connection: Connection | None = None
         self.id = connection_id or shared.next_connection_id()
         self.drained = trio.Event()
@@ -65,17 +72,30 @@ class Incoming:
             with suppress(TransportError, ProtocolError):  # broken before there was anything to tell
                 accepted = await self._shake_hands()
             if accepted is not None:
-                protocol, rest = accepted
-                self._connection = Connection(self._shared, self._transport, self.id, protocol, self.drained)
-                await self._connection.run(rest)
+                self._connection = self._connect(accepted)
+                await self._connection.run(accepted.rest)
         finally:
             self.drained.set()
-            await trio.aclose_forcefully(self._transport)
+            transport = self._transport if self._connection is None else self._connection.transport
+            await trio.aclose_forcefully(transport)
 
-    async def _shake_hands(self) -> tuple[HubProtocol, bytes] | None:
-        if self._plan is Reception.IGNORE:
+    def _connect(self, accepted: Accepted) -> Connection:
+        return Connection(
+            self._shared,
+            self._transport,
+            self.id,
+            accepted.protocol,
+            self.drained,
+            request=self._request,
+            resumable=self._resumable and accepted.version == 2,  # a client that says 1 does not know how
+        )
+
+    async def _shake_hands(self) -> Accepted | None:
+        if isinstance(self._plan, Ignore):
             await self._ignore()
             return None
+        if isinstance(self._plan, Delay):
+            await trio.sleep(self._plan.seconds)
         try:
             accepted = await shake_hands(self._transport, self._protocols, self._shared.options)
             if isinstance(self._plan, str):
@@ -94,7 +114,17 @@ class Incoming:
             await self._transport.send(encode_response(text))
             await self._transport.aclose()
 
+    def resume(self, transport: ServerEnd) -> bool:
+        """Go on with another transport, where stateful reconnect allows it; ``False`` if the client is forgotten."""
+        return self._connection is not None and self._connection.resume_on(transport)
+
     def client_left(self) -> None:
         """The other end is closed: read to the end of what it sent, whatever holds that up."""
         if self._connection is not None:
             self._connection.client_left()
+
+    def end(self, error: str) -> bool:
+        """End it at the server's wish; ``False`` if hands were not shaken yet."""
+        if self._connection is not None:
+            self._connection.shut_down(error)
+        return self._connection is not None

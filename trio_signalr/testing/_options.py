@@ -19,6 +19,9 @@ class ServerOptions:
     send_timeout: float = 10.0
     max_message_size: float = 32 * 1024
     stream_buffer_capacity: int = 10
+    stateful_reconnect: bool = False
+    disconnect_timeout: float = 15.0
+    poll_timeout: float = 90.0
     record: bool = True
 
     def __post_init__(self) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from msgspec import UNSET, Raw, UnsetType
@@ -12,11 +12,30 @@ from ..errors import PayloadError
 from ..messages import Completion, Invocation, StreamInvocation, StreamItem
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from ..messages import HubMessage, ReceivedMessage
     from ..protocols import HubProtocol
     from ._client import Client
 
-__all__ = ["Called", "Cancelled", "Completed", "Connected", "Disconnected", "Event", "Received"]
+__all__ = ["Called", "Cancelled", "Completed", "Connected", "Disconnected", "Event", "Received", "Request"]
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """The HTTP request that opened a client's transport.
+
+    Attributes:
+        path: Of the URL.
+        query: Of the URL; of several parameters with one name, the last.
+        headers: Names in lower case; of several with one name, the last.
+        token: The bearer token.
+    """
+
+    path: str
+    query: Mapping[str, str] = field(repr=False)
+    headers: Mapping[str, str] = field(repr=False)
+    token: str | None = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from .._open import as_protocol
 from .._typed import described_methods
+from ..errors import TransportError
+from ..negotiation import TRANSPORTS
+from ._asgi import HubApp
 from ._calls import context
 from ._client import Client, Clients
 from ._connect import connect
 from ._methods import Method
 from ._options import ServerOptions
-from ._shared import Reception, Shared
+from ._reception import Delay, Ignore, Redirect
+from ._serving import serve
+from ._shared import Shared
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Awaitable, Callable, Iterable
     from contextlib import AbstractAsyncContextManager
     from typing import Unpack
 
@@ -34,7 +40,7 @@ class HubServer:
     """A SignalR hub in Python, for tests, demos and examples.
 
     It behaves like ASP.NET Core's hubs, down to the error texts and the limits, and runs the real codec. It holds no
-    task of its own: what runs for a client runs in that client's :meth:`connect` block.
+    task of its own: what runs for a client runs in that client's :meth:`connect` block, or in its HTTP request.
 
     Args:
         detailed_errors: Tell clients the type and text of every exception, not only of :exc:`HubException`.
@@ -47,6 +53,10 @@ class HubServer:
         max_message_size: Bytes of one hub message from a client, 32 KiB by default; ``math.inf`` for no limit.
         stream_buffer_capacity: Items of one upload that wait for the method, 10 by default; the next one stops
             everything else that its client sends.
+        stateful_reconnect: Offer it to clients that ask for it.
+        disconnect_timeout: Seconds until a client is given up that has negotiated and not connected, that does not
+            poll, or that does not come back to a stateful connection, 15 by default.
+        poll_timeout: Seconds until a poll is answered though there is nothing to tell, 90 by default.
         protocols: Hub protocols it speaks, as names or objects.
         record: Keep what clients send, for :attr:`Client.received`.
     """
@@ -62,6 +72,9 @@ class HubServer:
         send_timeout: float = 10.0,
         max_message_size: float = 32 * 1024,
         stream_buffer_capacity: int = 10,
+        stateful_reconnect: bool = False,
+        disconnect_timeout: float = 15.0,
+        poll_timeout: float = 90.0,
         protocols: Iterable[str | HubProtocol] = ("json", "messagepack"),
         record: bool = True,
     ) -> None:
@@ -74,6 +87,9 @@ class HubServer:
             send_timeout=send_timeout,
             max_message_size=max_message_size,
             stream_buffer_capacity=stream_buffer_capacity,
+            stateful_reconnect=stateful_reconnect,
+            disconnect_timeout=disconnect_timeout,
+            poll_timeout=poll_timeout,
             record=record,
         )
         self._shared = Shared(options, map(as_protocol, protocols))
@@ -197,6 +213,10 @@ class HubServer:
         """Everybody who is connected; iterable, and ``await server.clients.send(...)`` calls them all."""
         return Clients(self._shared.connected.values)
 
+    def group(self, name: str) -> Clients:
+        """Those who are connected and have joined that group: ``server.caller.join("tea")`` in a hub method."""
+        return Clients(self._shared.groups[name].values)
+
     def client(self, connection_id: str | None) -> Client:
         """Return one client, who may have gone meanwhile.
 
@@ -240,8 +260,8 @@ class HubServer:
 
         Args:
             protocol: ``"json"``, ``"messagepack"``, or a ``HubProtocol``, which the server then speaks here too.
-            **options: As for ``open_hub``: ``handlers``, ``reconnect``, ``on_connected``, ``max_message_size``, and all
-                timeouts and intervals.
+            **options: As for ``open_hub``: ``handlers``, ``reconnect``, ``stateful_reconnect``, ``on_connected``,
+                ``max_message_size``, and all timeouts and intervals.
 
         Yields:
             A connected :class:`HubConnection`.
@@ -255,15 +275,113 @@ class HubServer:
         """
         return connect(self._shared, protocol, options)
 
-    def refuse(self, reason: str | Exception, *, times: float = 1) -> None:
-        """Refuse the next connections.
+    @cached_property
+    def _mounted(self) -> HubApp:
+        return HubApp(self._shared, TRANSPORTS.values())
+
+    @property
+    def asgi_app(self) -> Callable[..., Awaitable[None]]:
+        """The hub as an ASGI application, to be mounted beside your own routes, under any path.
+
+        The ASGI server has to run in Trio, and hypercorn is known to do. Without :meth:`serve` nothing is between it
+        and the clients: a connection cannot be cut or stalled at the network, only ended.
+        """
+        return self._mounted
+
+    def serve(
+        self,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        path: str = "/hub",
+        *,
+        transports: Iterable[str] = ("websockets", "server_sent_events", "long_polling"),
+        app: Callable[..., Awaitable[None]] | None = None,
+    ) -> AbstractAsyncContextManager[str]:
+        """Serve the hub on a real port, for the length of the block::
+
+            async with server.serve() as url, open_hub(url) as hub:
+                ...
+
+        hypercorn runs it (the extra ``testing``), and a small relay before it makes :meth:`Client.drop` and
+        :meth:`Client.stall` work there too. At the end of the block clients find what they find when ASP.NET Core
+        stops: WebSockets break, event streams end, polls are answered with a Close that lets them come back.
 
         Args:
-            reason: A text to refuse the handshake with; or the exception that opening the transport raises, a
-                ``TransportError`` for one.
+            host: Where to listen.
+            port: The same; 0 lets the system choose.
+            path: The hub's, in the URL.
+            transports: Names of those offered.
+            app: An ASGI application of yours to serve in place of the hub alone; :attr:`asgi_app` is mounted in it, at
+                ``path``, and offers all transports.
+
+        Yields:
+            The hub's URL, once it can be connected to.
+
+        Raises:
+            ImportError: hypercorn is not installed.
+            OSError: There is no listening at that address.
+            ValueError: There is no such transport.
+
+        Cancellation: everything ends at once, and clients see broken connections.
+        Checkpoint: entering and leaving are; leaving waits for methods and hooks to end, some seconds at most.
+        """
+        names = _checked(transports)
+        hub_app = HubApp(self._shared, names) if app is None else self._mounted
+        return serve(hub_app, host=host, port=port, path=path, app=app)
+
+    # How they are received
+
+    def refuse(self, reason: str | int | Exception, *, times: float = 1, transport: str | None = None) -> None:
+        """Refuse the next connections; over a network that is one for each negotiation.
+
+        Args:
+            reason: A text to refuse the handshake with. Or an HTTP status to answer. Or the exception that opening the
+                transport raises in memory, a ``TransportError`` for one; over a network the connection breaks if it has
+                no ``status``.
+            times: How many; ``math.inf`` for all until :meth:`accept`.
+            transport: Refuse only this one, by a status or an exception, although negotiation offers it; that has no
+                meaning in memory.
+        """
+        if isinstance(reason, int):
+            reason = TransportError(f"the server was told to refuse with {reason}", status=reason)
+        if transport is None:
+            self._shared.reception.plan(reason, times)
+        elif isinstance(reason, Exception):
+            (name,) = _checked([transport])
+            self._shared.reception.plan_transport(name, reason, times)
+        else:
+            raise TypeError("a transport is refused by a status or an exception; only a handshake has a text")
+
+    def delay(self, seconds: float, *, times: float = 1) -> None:
+        """Let the next connections wait for the answer to their handshake, and take them then.
+
+        Args:
+            seconds: How long.
             times: How many; ``math.inf`` for all until :meth:`accept`.
         """
-        self._shared.reception.plan(reason, times)
+        self._shared.reception.plan(Delay(seconds), times)
+
+    def redirect(self, url: str, *, access_token: str | None = None, times: float = 1) -> None:
+        """Send the next clients elsewhere when they negotiate; in memory nobody does.
+
+        Args:
+            url: Of another hub, maybe one that another :class:`HubServer` serves.
+            access_token: For them to use there.
+            times: How many; ``math.inf`` for all until :meth:`accept`.
+        """
+        self._shared.reception.plan(Redirect(url, access_token), times)
+
+    def require_token(self, accepted: str | Callable[[str | None], object] | None) -> None:
+        """From now on answer 401 to every request that has not this bearer token; in memory there are none.
+
+        Args:
+            accepted: The token; or a function, sync or async, of the token or ``None`` that says whether it will do;
+                ``None`` to let everybody in again.
+        """
+        if isinstance(accepted, str):
+            self._shared.gate = lambda token: token == accepted
+        else:
+            self._shared.gate = accepted
 
     def ignore_handshake(self, *, times: float = 1) -> None:
         """Never answer the handshake of the next connections.
@@ -271,8 +389,16 @@ class HubServer:
         Args:
             times: How many; ``math.inf`` for all until :meth:`accept`.
         """
-        self._shared.reception.plan(Reception.IGNORE, times)
+        self._shared.reception.plan(Ignore(), times)
 
     def accept(self) -> None:
-        """Take connections as usual again, whatever was planned for them."""
+        """Take connections as usual again, whatever was planned for them; :meth:`require_token` is no plan."""
         self._shared.reception.clear()
+
+
+def _checked(transports: Iterable[str]) -> frozenset[str]:
+    names = frozenset([transports] if isinstance(transports, str) else transports)
+    known = [*TRANSPORTS.values()]
+    if not names or not names <= {*known}:
+        raise ValueError(f"transports must be some of {', '.join(map(repr, known))}, not {sorted(names, key=repr)}")
+    return names

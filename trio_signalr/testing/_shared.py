@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections import deque
+from collections import defaultdict
 from contextlib import asynccontextmanager
 from itertools import count
 from typing import TYPE_CHECKING
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from ._methods import Methods
+from ._reception import Reception
 from ._records import Connected, Disconnected
 
 if TYPE_CHECKING:
@@ -21,39 +22,7 @@ if TYPE_CHECKING:
     from ._options import ServerOptions
     from ._records import Event
 
-__all__ = ["Reception", "Shared"]
-
-
-class Reception:
-    """How the next connections are received: as usual, unless told otherwise.
-
-    Attributes:
-        IGNORE: Stands for a handshake that is never answered.
-    """
-
-    IGNORE = object()
-
-    def __init__(self) -> None:
-        self._plans: deque[tuple[object, float]] = deque()
-
-    def plan(self, what: object, times: float) -> None:
-        """Do this to so many connections, after what was planned before."""
-        if not times >= 1:
-            raise ValueError(f"times must be at least 1, not {times!r}")
-        self._plans.append((what, times))
-
-    def clear(self) -> None:
-        """Receive as usual again."""
-        self._plans.clear()
-
-    def next(self) -> object:
-        """What to do to this one: an exception to raise, a text to refuse the handshake with, or ``IGNORE``."""
-        if not self._plans:
-            return None
-        what, times = self._plans.popleft()
-        if times > 1:
-            self._plans.appendleft((what, times - 1))
-        return what
+__all__ = ["Shared"]
 
 
 class Shared:
@@ -67,20 +36,24 @@ class Shared:
         on_disconnected: Hooks, in order.
         clients: Everybody who ever shook hands, by connection id.
         connected: Those who are there now.
+        groups: Who of them is in which group.
         reception: How the next ones are received.
+        gate: Whether to let in a request with that bearer token; ``None`` lets all in.
         question_ids: Ids for the calls that clients answer.
     """
 
     def __init__(self, options: ServerOptions, protocols: Iterable[HubProtocol]) -> None:
         self.options = options
-        self.protocols = {protocol.name.casefold(): protocol for protocol in protocols}
-        self.methods = Methods()
+        self.protocols: dict[str, HubProtocol] = {protocol.name.casefold(): protocol for protocol in protocols}
+        self.methods: Methods = Methods()
         self.on_connected: list[Callable[[Client], object]] = []
         self.on_disconnected: list[Callable[[Client], object]] = []
         self.clients: dict[str, Client] = {}
         self.connected: dict[str, Client] = {}
-        self.reception = Reception()
-        self.question_ids = map("s{}".format, count(1))
+        self.groups: defaultdict[str, dict[str, Client]] = defaultdict(dict)
+        self.reception: Reception = Reception()
+        self.gate: Callable[[str | None], object] | None = None
+        self.question_ids: map[str] = map("s{}".format, count(1))
         self._connection_ids = map("c{}".format, count(1))
         self._observers: list[trio.MemorySendChannel[Event]] = []
 
@@ -96,6 +69,8 @@ class Shared:
     def left(self, client: Client) -> None:
         """Its connection is over."""
         self.connected.pop(client.connection_id, None)
+        for group in self.groups.values():
+            group.pop(client.connection_id, None)
         self.emit(Disconnected(client, client.error))
 
     @property

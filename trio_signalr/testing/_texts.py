@@ -35,8 +35,12 @@ CONNECTION_GONE = "The underlying connection was closed."
 
 HANDSHAKE_CANCELED = "Handshake was canceled."
 NO_PROTOCOL = "The protocol '{}' is not supported."
+NO_FORMAT = (
+    "Cannot use the '{}' protocol on the current transport. The transport does not support '{}' transfer format."
+)
 NO_VERSION = "The server does not support version {} of the '{}' protocol."
 
+LOST_MESSAGES = "Sequence ID greater than amount of messages we've received."
 CLIENT_SILENT = "Client hasn't sent a message/ping within the configured ClientTimeoutInterval."
 TOO_LARGE = "The maximum message size of {:.0f}B was exceeded. The message size can be configured in AddHubOptions."
 BAD_RESULT = "Error trying to deserialize result to {}. {}"

@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
-from .._outbox import Outbox
+from .._outbox import Outbox, ReplayOutbox
+from ..replay import COUNTED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from ..messages import HubMessage, ReceivedMessage
     from ..protocols import HubProtocol
+    from ..replay import Replay
 
 __all__ = ["Gate", "Inbox", "Wire"]
 
@@ -52,14 +54,18 @@ class Gate:
 class Wire:
     """The way to a client: encodes, and puts into the outbox until the connection is over.
 
+    Args:
+        protocol: What the client speaks.
+        replay: The numbers of stateful reconnect, if there is that.
+
     Attributes:
         protocol: What the client speaks.
         outbox: What its writer takes from.
     """
 
-    def __init__(self, protocol: HubProtocol) -> None:
+    def __init__(self, protocol: HubProtocol, replay: Replay | None = None) -> None:
         self.protocol = protocol
-        self.outbox = Outbox()
+        self.outbox: Outbox | ReplayOutbox = Outbox() if replay is None else ReplayOutbox(replay)
         self._finished = False
 
     def post(self, message: HubMessage[Any]) -> None:
@@ -68,12 +74,17 @@ class Wire:
         Raises:
             PayloadError: The protocol cannot encode it.
         """
-        self.post_raw(self.protocol.encode(message))
+        self.post_raw(self.protocol.encode(message), counted=isinstance(message, COUNTED))
 
-    def post_raw(self, data: bytes) -> None:
-        """Send bytes as they are; for nothing if the connection is over."""
+    def post_raw(self, data: bytes, *, counted: bool = False) -> None:
+        """Send bytes as they are; for nothing if the connection is over.
+
+        Args:
+            data: The bytes.
+            counted: Whether they are a message that stateful reconnect numbers.
+        """
         if not self._finished:
-            self.outbox.put(data)
+            self.outbox.put(data, counted=counted)
 
     async def wait_for_room(self) -> None:
         """Wait while the client is behind; a checkpoint only if it is."""
@@ -100,8 +111,8 @@ class Inbox:
         self._final: Callable[[], None] | None = None
         self._mail = trio.Event()
         self._room = trio.Event()
-        self.blocked = False
-        self.peer_gone = False
+        self.blocked: bool = False
+        self.peer_gone: bool = False
 
     # For the reader
 

@@ -130,6 +130,10 @@ class MemoryTransport(Transport):
         """Return all that could be received at once."""
         return self._incoming.receive_nowait()
 
+    def end(self) -> None:
+        """Send no more; the peer sees the end behind what is under way, and can still send."""
+        self._outgoing.end()
+
     async def aclose(self) -> None:
         """End both directions; what is under way to the peer still arrives."""
         self._outgoing.end()

@@ -96,9 +96,7 @@ def _resident() -> int:
 
 def readings(count: int, stamp: object) -> list[dict[str, object]]:
     """Objects to upload; ``stamp`` as the client's protocol has points in time."""
-    return [
-        {"id": i, "name": f"item {i}", "value": i / 4.0, "flag": i % 2 == 0, "stamp": stamp} for i in range(count)
-    ]
+    return [{"id": i, "name": f"item {i}", "value": i / 4.0, "flag": i % 2 == 0, "stamp": stamp} for i in range(count)]
 
 
 def print_answer(answer: dict[str, Any]) -> None:
