@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.aspnetcore.probes import Probe
 from tests.aspnetcore.server import HubProcess, build_hub
+from tests.twin import Twin, open_twin
 
 HERE = Path(__file__).parent
 NO_DOTNET = "no dotnet on PATH; install the .NET 10 SDK: https://dotnet.microsoft.com/download"
@@ -52,6 +53,25 @@ def aspnetcore(aspnetcore_program: Path) -> Iterator[HubProcess]:
 def probe(aspnetcore: HubProcess) -> Probe:
     """A new event log in the shared server."""
     return aspnetcore.probe()
+
+
+@pytest.fixture(params=["aspnetcore", "twin"])
+def real(request: pytest.FixtureRequest) -> HubProcess | None:
+    """The server; ``None`` where it is its twin's turn."""
+    if request.param == "twin":
+        return None
+    process: HubProcess = request.getfixturevalue("aspnetcore")
+    return process
+
+
+@pytest.fixture
+async def either(real: HubProcess | None) -> AsyncIterator[HubProcess | Twin]:
+    """The server, and in another run of the same test its twin in Python."""
+    if real is not None:
+        yield real
+    else:
+        async with open_twin() as twin:
+            yield twin
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ import trio
 from tests.aspnetcore.probes import Probe
 from tests.aspnetcore.server import HubProcess
 from tests.relay import Relay, open_relay
-from tests.twin import Twin, open_twin
+from tests.twin import Twin
 from trio_signalr import (
     HubClosed,
     HubException,
@@ -61,35 +61,17 @@ class Site:
         return [message.invocation_id for message in self.sent() if isinstance(message, CancelInvocation)]
 
 
-@pytest.fixture(params=["aspnetcore", "twin"])
-def real(request: pytest.FixtureRequest) -> HubProcess | None:
-    """The C# hub; ``None`` where it is its twin's turn."""
-    if request.param == "twin":
-        return None
-    process: HubProcess = request.getfixturevalue("aspnetcore")
-    return process
-
-
 @pytest.fixture
-async def server(real: HubProcess | None) -> AsyncIterator[HubProcess | Twin]:
-    if real is not None:
-        yield real
-    else:
-        async with open_twin() as twin:
-            yield twin
-
-
-@pytest.fixture
-def probe(server: HubProcess | Twin) -> Probe:
+def probe(either: HubProcess | Twin) -> Probe:
     """A new event log in that server."""
-    return server.probe()
+    return either.probe()
 
 
 @pytest.fixture(params=WAYS, ids=["-".join(way) for way in WAYS])
-async def site(request: pytest.FixtureRequest, server: HubProcess | Twin) -> AsyncIterator[Site]:
+async def site(request: pytest.FixtureRequest, either: HubProcess | Twin) -> AsyncIterator[Site]:
     protocol, transport = request.param
-    async with open_relay("127.0.0.1", server.port) as relay:
-        yield Site(server, relay, protocol, transport)
+    async with open_relay("127.0.0.1", either.port) as relay:
+        yield Site(either, relay, protocol, transport)
 
 
 # Invocations
