@@ -23,6 +23,7 @@ class Socket(Protocol):
     @property
     def said_goodbye(self) -> bool:
         """Whether the client has sent a WebSocket close frame."""
+        ...
 
     def cut(self, *, keep: bool = False) -> None:
         """Break it; with ``keep``, what is under way to the client still arrives."""
