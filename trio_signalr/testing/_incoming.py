@@ -62,6 +62,7 @@ class Incoming:
         self._request = request
         self._resumable = resumable
         self._connection: Connection | None = None
+        self._delay: trio.CancelScope = trio.CancelScope()
         self.id = connection_id or shared.next_connection_id()
         self.drained = trio.Event()
 
@@ -95,7 +96,8 @@ class Incoming:
             await self._ignore()
             return None
         if isinstance(self._plan, Delay):
-            await trio.sleep(self._plan.seconds)
+            with self._delay:
+                await trio.sleep(self._plan.seconds)
         try:
             accepted = await shake_hands(self._transport, self._protocols, self._shared.options)
             if isinstance(self._plan, str):
@@ -120,11 +122,13 @@ class Incoming:
 
     def client_left(self) -> None:
         """The other end is closed: read to the end of what it sent, whatever holds that up."""
+        self._delay.cancel()
         if self._connection is not None:
             self._connection.client_left()
 
     def end(self, error: str) -> bool:
         """End it at the server's wish; ``False`` if hands were not shaken yet."""
+        self._delay.cancel()
         if self._connection is not None:
             self._connection.shut_down(error)
         return self._connection is not None
