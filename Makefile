@@ -64,7 +64,7 @@ bench:  ## compare with other clients; needs dotnet, and node for the JavaScript
 
 clean:  ## remove environments, caches and whatever else was made here
 	rm -rf .venv .venv-* .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage .coverage.* htmlcov build dist
-	rm -rf tests/aspnetcore/.build tests/benchmarks/.build tests/benchmarks/javascript/node_modules
+	rm -rf tests/aspnetcore/.build tests/javascript/.build tests/benchmarks/.build tests/benchmarks/javascript/node_modules
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The stamps: which of the project's dependencies an environment has. Each set holds those before it.

@@ -102,6 +102,18 @@ async def test_transport_messages_for_the_items_of_an_upload(protocol: HubProtoc
         await peer.complete(id_)
 
 
+async def test_transport_messages_for_calls_that_wait_for_room() -> None:
+    calls, size = 2_000, 1_000
+    async with open_peer() as (hub, peer):
+        before = peer.reads
+        async with trio.open_nursery() as nursery:
+            for _ in range(calls):
+                nursery.start_soon(hub.send, "Notify", "x" * size)
+            for _ in range(calls):
+                await peer.expect(Invocation)
+        assert peer.reads - before <= calls / 32
+
+
 async def test_frames_that_wsproto_sees_for_items_sent_one_by_one() -> None:
     server, client = Connection(ConnectionType.SERVER), Connection(ConnectionType.CLIENT)
     protocol, frames = JsonHubProtocol(), FrameMerger()

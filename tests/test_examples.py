@@ -127,7 +127,7 @@ async def test_against_the_embedded_hub(
 
 
 def test_every_example_is_tested_here() -> None:
-    assert {path.stem for path in EXAMPLES.glob("*.py")} == {*OUTPUT, "embedded", "hello"}
+    assert {path.stem for path in EXAMPLES.glob("*.py")} == {*OUTPUT, "embedded", "hello", "thousand_clients"}
 
 
 @pytest.mark.parametrize("name", OUTPUT)
@@ -157,6 +157,16 @@ def test_a_url_that_leads_nowhere_is_told_in_one_line() -> None:
     out, errors = program.communicate()
     assert (program.returncode, out) == (1, "")
     assert re.fullmatch(r"NegotiationError: Negotiating at http://127\.0\.0\.1:1/hub/negotiate failed: .*\n", errors)
+
+
+@pytest.mark.parametrize("transport", ["memory", "websockets", "server_sent_events", "long_polling"])
+def test_a_thousand_clients(transport: str) -> None:
+    """A few of them: that they all come, stream and end."""
+    program = start("thousand_clients", "--clients", "20", "--items", "10", "--transport", transport)
+    out, errors = program.communicate()
+    assert (program.returncode, errors) == (0, "")
+    assert out.startswith(f"20 clients at once, json over {transport}")
+    assert "streamed    200 items" in out
 
 
 def test_hello(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

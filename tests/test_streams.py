@@ -402,3 +402,30 @@ async def test_a_cancel_from_the_loop_itself_ends_it_at_the_next_item() -> None:
                     scope.cancel()
         assert seen == list(range(11))
         assert await stream.receive() == 11, "a cancelled receive loses nothing"
+
+
+async def test_an_item_that_does_not_fit_comes_after_those_before_it_and_the_server_is_told_at_once(
+    protocol: HubProtocol,
+) -> None:
+    async with open_peer(protocol) as (hub, peer), hub.stream("Counter", item_type=int) as stream:
+        id_ = await opened(peer)
+        await peer.items(id_, 0, 1, "two", 3)
+        assert await peer.rest() == [CancelInvocation(id_)]
+        assert [await stream.receive(), await stream.receive()] == [0, 1]
+        errors = []
+        for _ in range(2):
+            with pytest.raises(PayloadError, match="an item of stream 'Counter'") as caught:
+                await stream.receive()
+            assert caught.value.path == "$"
+            errors.append(caught.value)
+        assert errors[0] is not errors[1]
+
+
+async def test_a_type_that_nothing_can_be_converted_to_is_a_type_error(protocol: HubProtocol) -> None:
+    class Odd:
+        pass
+
+    async with open_peer(protocol) as (hub, peer), hub.stream("Counter", item_type=Odd) as stream:
+        await peer.items(await opened(peer), 0, 1)
+        with pytest.raises(TypeError, match="Odd"):
+            await stream.receive()

@@ -6,7 +6,7 @@ wait for room, so a call that was cancelled before sends nothing either.
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, nullcontext
 from typing import TYPE_CHECKING, TypeVar
 
 import trio
@@ -19,7 +19,8 @@ from .errors import PayloadError
 from .messages import Invocation, StreamInvocation
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterator
+    from collections.abc import AsyncGenerator, AsyncIterable, Callable
+    from contextlib import AbstractAsyncContextManager
 
     from typing_extensions import TypeForm
 
@@ -87,6 +88,7 @@ async def stream(
     data = _encode(connection, arguments.stream_message(call, method))
     await trio.lowlevel.checkpoint()
     await _start(connection, call, data)
+    del data, args  # not to be kept for as long as the stream is open
     with _unsettled(connection.calls, channel.unsettled):
         async with _feeding(call, arguments):
             try:
@@ -148,14 +150,19 @@ async def _finish(connection: Connection, call: ResultCall, arguments: _Argument
             await call.wait()
 
 
-@asynccontextmanager
-async def _feeding(
+def _feeding(
     call: Call, arguments: _Arguments, all_sent: Callable[[], None] | None = None
-) -> AsyncGenerator[None]:
+) -> AbstractAsyncContextManager[None]:
     """Feed the uploads while the block runs. When it is left the call is given up first, then feeding stops."""
-    if not arguments.feeds:
-        yield
-        return
+    return _feeding_some(call, arguments, all_sent) if arguments.feeds else _FEEDING_NOTHING
+
+
+_FEEDING_NOTHING = nullcontext()
+"""One for all: a stream may be open for long, and there may be many."""
+
+
+@asynccontextmanager
+async def _feeding_some(call: Call, arguments: _Arguments, all_sent: Callable[[], None] | None) -> AsyncGenerator[None]:
     async with open_tasks() as nursery:
         nursery.start_soon(_feed_all, call, arguments.feeds, all_sent, name=f"trio_signalr uploads of {call.method!r}")
         try:
@@ -175,15 +182,21 @@ async def _feed_all(
         all_sent()
 
 
-@contextmanager
-def _unsettled(calls: Calls, one: Unsettled) -> Iterator[None]:
-    """While the block runs, the end of the connection waits for ``one``."""
-    calls.unsettled.add(one)
-    try:
-        yield
-    finally:
-        calls.unsettled.discard(one)
-        one.settle()
+class _unsettled:
+    """While the block runs, the end of the connection waits for ``one``. A generator would be larger."""
+
+    __slots__ = ("_all", "_one")
+
+    def __init__(self, calls: Calls, one: Unsettled) -> None:
+        self._all: set[Unsettled] = calls.unsettled
+        self._one: Unsettled = one
+
+    def __enter__(self) -> None:
+        self._all.add(self._one)
+
+    def __exit__(self, *_: object) -> None:
+        self._all.discard(self._one)
+        self._one.settle()
 
 
 def _encode(connection: Connection, message: Invocation[object] | StreamInvocation[object]) -> bytes:

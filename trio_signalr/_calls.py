@@ -7,7 +7,8 @@ the Completion" true on every path. All methods here are synchronous, so cleanup
 
 from __future__ import annotations
 
-from itertools import count
+from itertools import count, groupby
+from operator import attrgetter
 from typing import TYPE_CHECKING, TypeVar, cast
 
 import msgspec
@@ -17,7 +18,7 @@ from .errors import InvocationError, PayloadError, ProtocolError
 from .messages import UNSET, CancelInvocation, Completion
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from msgspec import Raw, UnsetType
     from typing_extensions import TypeForm
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 __all__ = ["CANCELED", "Call", "Calls", "OneWayCall", "ResultCall", "Unsettled", "read_payload"]
 
 T = TypeVar("T")
+
+_invocation_id = attrgetter("invocation_id")
 
 CANCELED = "Stream canceled by client."
 """What the server is told of an upload that was cancelled; the .NET client says the same."""
@@ -147,10 +150,10 @@ class Call:
         """An async iterable among the arguments raised ``error``; its own stream has ended already."""
         raise NotImplementedError
 
-    # What the connection tells. Each is called at most once, but for ``item``.
+    # What the connection tells. Each is called at most once, but for ``items``.
 
-    def item(self, payload: Raw) -> None:
-        """A stream item has come."""
+    def items(self, payloads: list[Raw]) -> None:
+        """Stream items have come, at least one."""
         raise NotImplementedError
 
     def completed(self, message: Completion[Raw]) -> None:
@@ -206,8 +209,8 @@ class ResultCall(Call):
     def uploads_sent(self) -> None:
         """All async iterables are exhausted; the answer is still to come."""
 
-    def item(self, payload: Raw) -> None:
-        """Refuse a stream item: the method streams, and its caller could not see it."""
+    def items(self, payloads: list[Raw]) -> None:
+        """Refuse stream items: the method streams, and its caller could not see it."""
         self.give_up()
         self._settle(ProtocolError(f"{self.method!r} answered with a stream item: it must be called with stream()"))
 
@@ -281,11 +284,12 @@ class Calls:
         """Forget a call, if it is known."""
         self._in_flight.pop(call.id, None)
 
-    def item(self, message: StreamItem[Raw]) -> None:
-        """Hand a stream item to its call; of an unknown one it is a late item, and dropped."""
-        call = self._in_flight.get(message.invocation_id)
-        if call is not None:
-            call.item(message.item)
+    def items(self, messages: Iterable[StreamItem[Raw]]) -> None:
+        """Hand stream items to their calls, a run of one call's at once; late ones, of unknown calls, are dropped."""
+        for invocation_id, run in groupby(messages, _invocation_id):
+            call = self._in_flight.get(invocation_id)
+            if call is not None:
+                call.items([message.item for message in run])
 
     def completion(self, message: Completion[Raw]) -> None:
         """Hand a Completion to its call; of an unknown one it is late, and dropped."""

@@ -12,10 +12,10 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from typing import TYPE_CHECKING, Generic, Literal, TypeAlias, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeAlias, TypeVar, get_args
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
 __all__ = ["DEFAULT_MAX_BUFFER_SIZE", "Buffer", "Flow", "Overflow"]
 
@@ -70,20 +70,25 @@ class Flow:
             self.on_resume()
 
 
+_NO_ITEMS: deque[Any] = deque()
+"""What buffers begin with, never to be filled: an empty deque takes 600 bytes."""
+
+
 class Buffer(Generic[T]):
     """Items that were received but not taken yet, with a mark and a policy.
 
     Attributes:
+        items: Them, the oldest first; to be looked at only.
         dropped: Items that ``"drop_oldest"`` has forgotten so far.
         overflowed: Whether ``"error"`` has refused an item; it refuses all after that one.
     """
 
-    __slots__ = ("_flow", "_full", "_items", "_mark", "_overflow", "dropped", "overflowed")
+    __slots__ = ("_flow", "_full", "_mark", "_overflow", "dropped", "items", "overflowed")
 
     def __init__(self, flow: Flow, max_buffer_size: float, overflow: Overflow) -> None:
         check_buffer_options(max_buffer_size, overflow)
         self._flow = flow
-        self._items: deque[T] = deque()
+        self.items: deque[T] = _NO_ITEMS
         self._mark = max_buffer_size
         self._overflow = overflow
         self._full = False
@@ -91,7 +96,7 @@ class Buffer(Generic[T]):
         self.overflowed: bool = False
 
     def __len__(self) -> int:
-        return len(self._items)
+        return len(self.items)
 
     @property
     def max_buffer_size(self) -> float:
@@ -100,38 +105,57 @@ class Buffer(Generic[T]):
 
     def put(self, item: T) -> bool:
         """Add an item, or do what the policy says; ``False`` if it was refused."""
-        items = self._items
+        items = self._own_items()
         if len(items) + 1 >= self._mark and not self._has_room():
             return False
         items.append(item)
         return True
 
+    def put_all(self, items: Sequence[T]) -> bool:
+        """Add items in order, at once if there is nothing to decide; ``False`` if one was refused."""
+        full = len(self.items) + len(items) >= self._mark
+        if full and self._overflow != "pause":
+            return all(map(self.put, items))  # stops at the first that is refused
+        self._own_items().extend(items)
+        if full:
+            self._press()
+        return True
+
     def _has_room(self) -> bool:
         """Apply the policy to a buffer that the next item brings to its mark."""
         if self._overflow == "pause":
-            if not self._full:
-                self._full = True
-                self._flow.add_full()
+            self._press()
             return True
-        if len(self._items) < self._mark:
+        if len(self.items) < self._mark:
             return not self.overflowed
         if self._overflow == "drop_oldest":
-            self._items.popleft()
+            self.items.popleft()
             self.dropped += 1
             return True
         self.overflowed = True
         return False
 
+    def _own_items(self) -> deque[T]:
+        if self.items is _NO_ITEMS:
+            self.items = deque()
+        return self.items
+
+    def _press(self) -> None:
+        """Be a reason for a pause."""
+        if not self._full:
+            self._full = True
+            self._flow.add_full()
+
     def take(self) -> T:
         """Remove and return the oldest item; there must be one."""
-        item = self._items.popleft()
-        if self._full and len(self._items) < self._mark:
+        item = self.items.popleft()
+        if self._full and len(self.items) < self._mark:
             self.release()
         return item
 
     def take_many(self, max_size: float) -> list[T]:
         """Remove and return the oldest items, at most ``max_size`` of them."""
-        items = self._items
+        items = self.items
         if len(items) <= max_size:
             taken = list(items)
             items.clear()
@@ -143,7 +167,7 @@ class Buffer(Generic[T]):
 
     def clear(self) -> None:
         """Forget all items."""
-        self._items.clear()
+        self.items.clear()
         self.release()
 
     def release(self) -> None:

@@ -17,6 +17,10 @@ HIGH_WATER = 64 * 1024
 """Bytes waiting in an outbox above which senders wait."""
 
 
+ENOUGH = 16 * 1024
+"""Bytes that a busy writer does not wait for more than."""
+
+
 class Outbox:
     """Messages on their way to the one writer of a connection.
 
@@ -37,7 +41,7 @@ class Outbox:
         self._closed = False
         self._line = trio.StrictFIFOLock()  # whoever waits for room first gets it first
         self._room = trio.Event()
-        self._mail = trio.Event()
+        self._mail: trio.Event | None = None  # there is one while the writer waits
         self._progress = trio.Event()
 
     @property
@@ -64,7 +68,8 @@ class Outbox:
         if not self._closed:
             self._pending.append(data)
             self._size += len(data)
-            self._mail.set()
+            if self._mail is not None:
+                self._ring()
         return ticket
 
     def withdraw(self, ticket: int) -> bool:
@@ -104,6 +109,7 @@ class Outbox:
                     await self._room.wait()
         finally:
             self._flow.remove_waiting()
+            self._ring()  # cancelled, this may have been the one that the writer waits for
 
     async def flushed(self) -> None:
         """Wait until all that was put before is written, or the outbox is closed."""
@@ -115,13 +121,23 @@ class Outbox:
 
     async def take(self) -> list[bytes]:
         """Wait for mail and return all there is; call :meth:`done` when it is written."""
-        while not self._pending:
+        if self._pending:
+            await self._gather()
+        while not self._pending or self._more_to_come():
             self._mail = trio.Event()
             await self._mail.wait()
+            self._mail = None
         taken, self._pending, self._size = self._pending, [], 0
         self._taken += len(taken)
         self._make_room()
         return taken
+
+    async def _gather(self) -> None:
+        """More has come during the last write: let whoever is at it go on, for a write costs as much as many items."""
+        size = 0
+        while size < self._size < ENOUGH:
+            size = self._size
+            await trio.lowlevel.checkpoint()
 
     def done(self) -> None:
         """All that was taken has been written."""
@@ -137,6 +153,14 @@ class Outbox:
 
     def _is_full(self) -> bool:
         return self._size >= self._high_water
+
+    def _more_to_come(self) -> bool:
+        """Whether somebody is just about to put: those in line come in one by one, and had better leave together."""
+        return self._line.locked() and not self._is_full()
+
+    def _ring(self) -> None:
+        if self._mail is not None and not self._more_to_come():
+            self._mail.set()
 
     def _make_room(self) -> None:
         if not self._is_full():

@@ -16,8 +16,8 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from itertools import chain, repeat
-from typing import TYPE_CHECKING, Any, Literal
+from itertools import chain, groupby, repeat
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import trio
 
@@ -30,7 +30,7 @@ from .protocols.handshake import HandshakeReader, encode_request, parse_response
 from .replay import Replay
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator, Sequence
+    from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 
     from msgspec import Raw
 
@@ -121,7 +121,6 @@ class Session:
         self._long_pause_ended = -math.inf
         self._last_received = self._last_sent = trio.current_time()
         self._receivers: dict[type, Callable[[Any], None]] = {
-            StreamItem: calls.item,
             Completion: calls.completion,
             Invocation: self._on_invocation,
             Close: self._on_close,
@@ -252,12 +251,14 @@ class Session:
         receivers = self._receivers
         if self._replay is not None:
             messages = self._not_seen_before(messages, self._replay)
-        for message in messages:
-            receive = receivers.get(type(message))
-            if receive is not None:  # the others (Ping, Ack, ...) ask for nothing
-                receive(message)
-                if self._over is not None:
-                    return
+        for kind, run in groupby(messages, type):
+            if kind is StreamItem:  # thousands of them in a row
+                self._calls.items(cast("Iterable[StreamItem[Raw]]", run))
+            elif kind in receivers:  # the others (Ping, Ack, ...) ask for nothing
+                for message in run:
+                    receivers[kind](message)
+                    if self._over is not None:
+                        return
 
     def _not_seen_before(self, messages: list[ReceivedMessage], replay: Replay) -> list[ReceivedMessage]:
         """Count the messages, and leave out those that were sent again for nothing."""

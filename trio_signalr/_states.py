@@ -55,9 +55,6 @@ class StateChanges(BufferedChannel[StateChange]):
         # A flow of its own: waiting for a change is no reason to go on reading. No limit: changes are few.
         super().__init__(Flow(), math.inf, "pause", "state changes")
 
-    def _read(self, item: StateChange) -> StateChange:
-        return item
-
 
 class States:
     """The current state, and a channel for everybody who follows it.

@@ -1,17 +1,18 @@
 """What the user receives from: server streams and subscriptions.
 
-Both are a buffer that the reader fills, a conversion at the moment of taking, and an end that comes after the last
-item. The end is kept as data and raised anew for each ``receive``.
+Both are a buffer that the reader fills, and an end that comes after the last item; it is kept as data and raised anew
+for each ``receive``. Items of streams are converted before they are buffered, as many at once as a read brings;
+arguments, of which there are fewer, when they are taken.
 """
 
 from __future__ import annotations
 
 import math
-from abc import abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar
 
 import trio
+from trio.lowlevel import checkpoint_if_cancelled
 
 from ._calls import Call, Unsettled
 from ._flow import Buffer
@@ -75,11 +76,11 @@ class BufferedChannel(trio.abc.ReceiveChannel[T]):
         """Whether the user still wants items, and there can be more."""
         return not self._closed and self._end is None
 
-    def put(self, item: Any) -> bool:
-        """Add a received item; ``False`` if the buffer refused it, which is the end of the channel."""
+    def put(self, *items: Any) -> bool:
+        """Add received items; ``False`` if the buffer refused one, which is the end of the channel."""
         if self._end is not None:
             return True  # late: what ended the channel is to be seen next
-        accepted = self._buffer.put(item)
+        accepted = self._buffer.put_all(items)
         if not accepted:
             size = self._buffer.max_buffer_size
             self.finish(lambda: StreamOverflow(f"more than {size} items of {self._name} were not taken"))
@@ -114,7 +115,7 @@ class BufferedChannel(trio.abc.ReceiveChannel[T]):
         with self._conflict:
             self._left -= 1
             if self._left > 0:
-                await trio.lowlevel.checkpoint_if_cancelled()
+                await checkpoint_if_cancelled()
             else:
                 await self._let_others_run()
             if not self._buffer:
@@ -122,6 +123,11 @@ class BufferedChannel(trio.abc.ReceiveChannel[T]):
             return self._take()
 
     async def __anext__(self) -> T:
+        if self._buffer.items and self._left > 1 and not self._conflict.busy:
+            # What `receive` comes to if it neither waits nor lets others run, in one piece since it runs for each item.
+            self._left -= 1
+            await checkpoint_if_cancelled()
+            return self._take_next()
         try:
             return await self.receive()
         except trio.EndOfChannel:
@@ -162,9 +168,10 @@ class BufferedChannel(trio.abc.ReceiveChannel[T]):
 
     # Between the two
 
-    @abstractmethod
     def _read(self, item: Any) -> T:
-        """Convert a received item; may raise :exc:`PayloadError`."""
+        """Convert an item that is taken; may raise :exc:`PayloadError`."""
+        converted: T = item
+        return converted
 
     async def _let_others_run(self) -> None:
         self._left = Pace.EVERY
@@ -187,8 +194,11 @@ class BufferedChannel(trio.abc.ReceiveChannel[T]):
 
     def _take(self) -> T:
         """Return the next item, or raise the end; one of them must be there."""
-        if not self._buffer or self._closed:
+        if not self._buffer.items:  # there are none once it was closed
             self._raise_end()
+        return self._take_next()
+
+    def _take_next(self) -> T:
         item = self._buffer.take()
         if self._end is not None:
             self.unsettled.progressed()
@@ -226,9 +236,9 @@ class StreamCall(Call):
 
     stream: HubStream[Any]
 
-    def item(self, payload: Raw) -> None:
-        """Buffer an item; if the buffer refuses it, the stream is cancelled on the server."""
-        if not self.stream.put(payload):
+    def items(self, payloads: list[Raw]) -> None:
+        """Buffer items; if the stream refuses one, it is cancelled on the server."""
+        if not self.stream.put_payloads(payloads):
             self.give_up()
 
     def completed(self, message: Completion[Raw]) -> None:
@@ -286,40 +296,48 @@ class HubStream(BufferedChannel[T]):
             await trio.lowlevel.checkpoint()
             if not self._buffer:
                 await self._wait()
-            if not self._buffer or self._closed:
+            if not self._buffer.items:
                 self._raise_end()
-            items = self._buffer.take_many(max_size)
+            items: list[T] = self._buffer.take_many(max_size)
             if self._end is not None:
                 self.unsettled.progressed()
-            return self._read_many(items)
+            return items
 
     def close(self) -> None:
         """Tell the server to stop, unless the stream has ended; forget what is left. Not a checkpoint."""
         self._call.give_up()
         super().close()
 
-    def _read(self, item: Any) -> T:
-        try:
-            return self._protocol.decode_payload(item, self._item_type)
-        except PayloadError as error:
-            misfit = PayloadError(f"an item of {self._name}: {error}", path=error.path)
-            self._fail(misfit)
-            raise misfit from error
+    def put_payloads(self, payloads: list[Raw]) -> bool:
+        """Add received items; ``False`` if one does not fit its type or the buffer, which is the end of the stream.
 
-    def _read_many(self, items: list[Any]) -> list[T]:
-        """Convert items; those before one that does not fit are returned, its error is for the next time."""
-        good: list[T] = []
+        They are converted here and not when they are taken: many at once cost a fraction of one by one.
+        """
+        if not self.open:
+            return True  # late: what ended the stream is to be seen next
         try:
-            for item in items:
-                good.append(self._read(item))
-        except PayloadError:
-            if not good:
-                raise
-        return good
+            items = self._protocol.decode_payloads(payloads, self._item_type)
+        except (PayloadError, TypeError):
+            return self._put_one_by_one(payloads)
+        return self.put(*items)
 
-    def _fail(self, error: PayloadError) -> None:
-        """An item does not fit: that ends the call, and only the call."""
-        text, path = str(error), error.path  # not the error itself: each receive raises one of its own
-        self._call.give_up()
-        self._buffer.clear()
-        self._end = lambda: PayloadError(text, path=path)
+    def _put_one_by_one(self, payloads: list[Raw]) -> bool:
+        """Add what comes before an item that does not fit; the error comes after them."""
+        for payload in payloads:
+            try:
+                item = self._protocol.decode_payload(payload, self._item_type)
+            except (PayloadError, TypeError) as error:
+                self.finish(_misfit(error, self._name))
+                return False
+            if not self.put(item):
+                return False
+        return True
+
+
+def _misfit(error: PayloadError | TypeError, name: str) -> Callable[[], Exception]:
+    """Keep why an item could not be converted, not the error itself: each receive raises one of its own."""
+    text = str(error)
+    if isinstance(error, TypeError):  # not the item's fault, but the type's
+        return lambda: TypeError(text)
+    path = error.path
+    return lambda: PayloadError(f"an item of {name}: {text}", path=path)

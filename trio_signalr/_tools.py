@@ -8,21 +8,25 @@ __all__ = ["ConflictDetector", "Pace"]
 
 
 class ConflictDetector:
-    """Detects two tasks in one method that only one may use at a time: ``with detector: ...``."""
+    """Detects two tasks in one method that only one may use at a time: ``with detector: ...``.
 
-    __slots__ = ("_busy", "_message")
+    Attributes:
+        busy: Whether a task is in it.
+    """
+
+    __slots__ = ("_message", "busy")
 
     def __init__(self, message: str) -> None:
         self._message = message
-        self._busy = False
+        self.busy = False
 
     def __enter__(self) -> None:
-        if self._busy:
+        if self.busy:
             raise trio.BusyResourceError(self._message)
-        self._busy = True
+        self.busy = True
 
     def __exit__(self, *_: object) -> None:
-        self._busy = False
+        self.busy = False
 
 
 class Pace:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Generic, TypeGuard, TypeVar
 
 import trio
+from trio.lowlevel import checkpoint_if_cancelled
 
 from ._tools import ConflictDetector, Pace
 from .errors import HubException, PayloadError
@@ -52,9 +53,14 @@ class UploadStream:
         self._outbox = outbox
         self.open = True
 
+    @property
+    def ready(self) -> bool:
+        """Whether an item can be put and need not wait."""
+        return self.open and self._outbox is not None and self._outbox.has_room
+
     async def wait_for_room(self) -> None:
         """Wait until the connection takes more; a checkpoint only if it waits."""
-        if self._outbox is not None and not self._outbox.has_room:
+        if self._outbox is not None:
             await self._outbox.wait_for_room()
 
     def put(self, item: object) -> None:
@@ -96,7 +102,8 @@ async def feed(upload: UploadStream, items: AsyncIterable[object], failed: Calla
         try:
             async for item in items:
                 await pace.checkpoint()
-                await upload.wait_for_room()
+                if not upload.ready:
+                    await upload.wait_for_room()
                 upload.put(item)
             upload.complete()
         except Exception as error:
@@ -130,7 +137,7 @@ class Upload(trio.abc.SendChannel[Any], Generic[T]):
         self._call = call
         self._stream = stream
         self._result_type: TypeForm[T] = result_type
-        self._pace = Pace()
+        self._left = Pace.EVERY
         self._conflict = ConflictDetector("another task is sending into this upload")
         self._closed = False
         self._result: tuple[T] | None = None
@@ -167,15 +174,25 @@ class Upload(trio.abc.SendChannel[Any], Generic[T]):
         Checkpoint: a cancel point each time, a schedule point when it waits and at least every few dozen items.
         Tasks: one at a time.
         """
+        if self._left > 1 and self._stream.ready and not self._conflict.busy:
+            # The common case: what follows neither waits nor lets others run.
+            self._left -= 1
+            await checkpoint_if_cancelled()
+            self._put(value)
+            return
         with self._conflict:
-            await self._pace.checkpoint()
+            self._left = Pace.EVERY
+            await trio.lowlevel.checkpoint()
             self._check()
             await self._stream.wait_for_room()
             self._check()
-            try:
-                self._stream.put(value)
-            except PayloadError as error:
-                raise PayloadError(f"upload item of {self._call.method!r}: {error}", path=error.path) from error
+            self._put(value)
+
+    def _put(self, value: Any) -> None:
+        try:
+            self._stream.put(value)
+        except PayloadError as error:
+            raise PayloadError(f"upload item of {self._call.method!r}: {error}", path=error.path) from error
 
     def _check(self) -> None:
         """Raise if nothing can be sent any more; keep the error, so that the block can tell it from a user's."""

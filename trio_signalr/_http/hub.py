@@ -81,7 +81,7 @@ class HubHttp:
         """
         where = without_secrets(url)
         purpose = Purpose(NegotiationError, f"Negotiating at {where} failed", where)
-        response = await self._send(purpose, "POST", url, token=await self._token.ask())
+        response = await self._post(purpose, url)
         try:
             with purpose.translating():
                 body = await read_body(response)
@@ -90,6 +90,16 @@ class HubHttp:
         if response.status_code != 200:
             raise refusal(purpose, response, body, NEGOTIATE_HINTS, self._token.redacted)
         return body
+
+    async def _post(self, purpose: Purpose[NegotiationError], url: str) -> httpx.Response:
+        """POST, once more if it met a kept connection that the server had closed: negotiating twice does no harm."""
+        token, trace = await self._token.ask(), Trace()
+        try:
+            return await self._send(purpose, "POST", url, token=token, trace=trace)
+        except NegotiationError as error:
+            if trace.connected or not isinstance(error.__cause__, httpx.RemoteProtocolError | httpx.ReadError):
+                raise
+        return await self._send(purpose, "POST", url, token=token)
 
     async def upgrade(self, url: str, headers: list[tuple[bytes, bytes]], *, hints: Mapping[int, str]) -> Wire:
         """Ask for a WebSocket with a newly asked token; return the socket when the server switches.
@@ -170,13 +180,14 @@ class HubHttp:
         token: str | None,
         headers: Iterable[tuple[bytes, bytes]] = (),
         content: bytes = b"",
+        trace: Trace | None = None,
         **timeouts: float | None,
     ) -> httpx.Response:
         """Send a request; the answer's body is still to be read, and the answer to be closed.
 
         ``read_timeout`` replaces the client's.
         """
-        trace = Trace()
+        trace = trace or Trace()
         with purpose.translating(trace):
             target = httpx.URL(url)
             client = self._clients.get(target)

@@ -13,13 +13,20 @@ __all__ = ["Trace"]
 
 
 class Trace:
-    """Watches httpcore at work on one request, for what it tells nobody else."""
+    """Watches httpcore at work on one request, for what it tells nobody else.
+
+    Attributes:
+        connected: Whether it made a connection, and did not use one that was kept.
+        http2: Whether the server speaks HTTP/2.
+    """
 
     def __init__(self) -> None:
+        self.connected = False
         self.http2 = False
         self._socket: httpcore.AsyncNetworkStream | None = None
 
     async def __call__(self, event: str, info: Mapping[str, Any]) -> None:
+        self.connected = self.connected or event.startswith("connection.connect_")
         if event == "connection.connect_tcp.complete":
             self._socket = info["return_value"]
         elif event.startswith(("http11.", "http2.")):

@@ -98,6 +98,15 @@ class PayloadProtocol(HubProtocol):
         except Exception as exc:
             return self._read_otherwise(payload, type_, exc)  # type: ignore[no-any-return]
 
+    def decode_payloads(self, payloads: list[msgspec.Raw], type_: TypeForm[T]) -> list[T]:
+        """See :meth:`HubProtocol.decode_payloads`: as one array, which takes a third of the time."""
+        if len(payloads) == 1:
+            return [self.decode_payload(payloads[0], type_)]
+        array: list[T] = self.decode_payload(self._array(payloads), list[type_])  # type: ignore[valid-type]
+        if len(array) != len(payloads):
+            raise PayloadError("not as many values as there were payloads")
+        return array
+
     def _read_otherwise(self, payload: msgspec.Raw, type_: object, error: Exception) -> Any:
         """Read by way of plain values what msgspec does not read, if that may help; stay with it if it does."""
         with suppress(KeyError, TypeError):
@@ -166,6 +175,10 @@ class PayloadProtocol(HubProtocol):
     @abstractmethod
     def _encode_message(self, message: HubMessage[object]) -> bytes:
         """Return ``message`` with its framing; raise whatever there is to raise."""
+
+    @abstractmethod
+    def _array(self, payloads: list[msgspec.Raw]) -> msgspec.Raw:
+        """Return an array of ``payloads``."""
 
     @abstractmethod
     def _encode_value(self, value: object) -> object:

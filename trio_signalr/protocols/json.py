@@ -133,6 +133,9 @@ class JsonHubProtocol(PayloadProtocol):
             data = self._encoder.encode(_with_payloads(message, self._spell_out))
         return data + RECORD_SEPARATOR
 
+    def _array(self, payloads: list[Raw]) -> Raw:
+        return Raw(b"[" + b",".join(payloads) + b"]")
+
     def _encode_value(self, value: object) -> object:
         return self._encoder.encode(self._spell_out(value))
 
@@ -215,8 +218,9 @@ def _decode_batch(complete: bytes) -> list[ReceivedMessage] | None:
         return None
     if len(batch) != complete.count(RECORD_SEPARATOR) + 1:
         return None
-    completions = [message for message in batch if type(message) is Completion]
-    return None if any(map(_contradicts_itself, completions)) else batch
+    if b"error" in complete or b"\\" in complete:  # the name of a member may be spelled with escapes
+        return None if any(map(_contradicts_itself, batch)) else batch
+    return batch
 
 
 def _decode_one(text: bytes) -> ReceivedMessage | None:

@@ -39,6 +39,9 @@ if TYPE_CHECKING:
 
 __all__ = ["MessagePackHubProtocol"]
 
+_ARRAY_32 = b"\xdd"
+"""Begins an array; its length follows in four bytes."""
+
 _ERROR, _VOID, _RESULT = 1, 2, 3
 """Kinds of Completion: in MessagePack an array item says which of its two optional fields follows."""
 
@@ -225,6 +228,9 @@ class MessagePackHubProtocol(PayloadProtocol):
     def _encode_message(self, message: HubMessage[object]) -> bytes:
         body = self._encode_value(_layout(message))
         return encode_length(len(body)) + body
+
+    def _array(self, payloads: list[Raw]) -> Raw:
+        return Raw(_ARRAY_32 + len(payloads).to_bytes(4) + b"".join(payloads))
 
     def _encode_value(self, value: object) -> bytes:
         # A packer of its own each time: `default` runs the user's code, which may encode too or let another thread in.
