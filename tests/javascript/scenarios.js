@@ -122,7 +122,7 @@ const scenarios = {
 
     const many = new signalR.Subject();
     const total = hub.invoke("UploadChannel", many);
-    feed(many, Array(3000).fill(2));
+    feed(many, Array(300).fill(2)); // each is a POST of its own, one after another
     say("total", await total);
   },
 

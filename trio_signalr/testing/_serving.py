@@ -37,40 +37,49 @@ async def serve(
     """See :meth:`HubServer.serve`."""
     if not path.startswith("/"):
         raise ValueError(f"path must begin with '/', not {path!r}")
-    hypercorn_serve, config = _hypercorn()
     site = _Site(hub_app, path)
     body_error: BaseException | None = None
     came_out: BaseException | None = None
     try:
         async with trio.open_nursery() as nursery:
-            stop = trio.Event()
-            start = partial(hypercorn_serve, app or site, config, shutdown_trigger=stop.wait, mode="asgi")
-            (bound,) = await nursery.start(start)
-            relay = Relay(_address(bound))
-            listeners = await trio.open_tcp_listeners(port, host=host, backlog=BACKLOG)
-            accepting = trio.CancelScope()
-            nursery.start_soon(_accept, accepting, relay, listeners)
-            site.on_bug = nursery.cancel_scope.cancel
-            try:
-                yield _url(listeners, host, path)
-            except Exception as error:
-                body_error = error  # raised below: the clients are not cancelled, they are told
-            except BaseException as error:
-                body_error = error
-                raise
-            finally:
-                with trio.move_on_after(CLOSE_TIMEOUT):
-                    await hub_app.shut_down()
-                    await site.idle()
-                relay.cut()
-                stop.set()
-                accepting.cancel()
+            async with _open_port(nursery, site, app or site, host, port) as listeners:
+                try:
+                    yield _url(listeners, host, path)
+                except Exception as error:
+                    body_error = error  # raised below: the clients are not cancelled, they are told
+                except BaseException as error:
+                    body_error = error
+                    raise
     except BaseException as error:
         came_out = error
     chosen = site.bug or choose_error(came_out, body_error)
     del came_out, body_error
     if chosen is not None:
         raise_as_is(chosen)
+
+
+@asynccontextmanager
+async def _open_port(
+    nursery: trio.Nursery, site: _Site, app: Callable[..., Awaitable[None]], host: str, port: int
+) -> AsyncGenerator[list[trio.SocketListener]]:
+    """Run hypercorn and the relay before it; at the end of the block, end what clients are still there."""
+    hypercorn_serve, config = _hypercorn()
+    site.on_bug = nursery.cancel_scope.cancel
+    stop, accepting = trio.Event(), trio.CancelScope()
+    (bound,) = await nursery.start(partial(hypercorn_serve, app, config, shutdown_trigger=stop.wait, mode="asgi"))
+    relay = Relay(_address(bound))
+    listeners = await trio.open_tcp_listeners(port, host=host, backlog=BACKLOG)
+    nursery.start_soon(_accept, accepting, relay, listeners)
+    try:
+        yield listeners
+    finally:
+        try:
+            with trio.move_on_after(CLOSE_TIMEOUT):
+                await site.shut_down()
+        finally:
+            relay.cut()  # hypercorn shields what it sends: it would wait for clients that take nothing
+            stop.set()
+            accepting.cancel()
 
 
 def _hypercorn() -> tuple[Callable[..., Awaitable[None]], Any]:
@@ -132,8 +141,9 @@ class _Site:
             self._running -= scope["type"] != "lifespan"
             self._changed.set()
 
-    async def idle(self) -> None:
-        """Wait until nothing is served."""
+    async def shut_down(self) -> None:
+        """End all connections, and wait until nothing is served any more."""
+        await self._hub_app.shut_down()
         while self._running:
             self._changed = trio.Event()
             await self._changed.wait()
