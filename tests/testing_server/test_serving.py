@@ -294,7 +294,7 @@ async def test_stateful_reconnect(protocol: str) -> None:
                         await client.drop(keep=number % 40 == 7)
             assert got == list(range(200))
             assert of(server, hub) is client
-            assert len(client.messages(Sequence)) >= 5
+            assert client.messages(Sequence)
         assert client.error is None
         with pytest.raises(HubClosed, match=r"could not be resumed.*404"):
             async with open_hub(url, protocol=protocol, stateful_reconnect=True) as hub:
