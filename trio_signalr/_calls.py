@@ -285,11 +285,18 @@ class Calls:
         self._in_flight.pop(call.id, None)
 
     def items(self, messages: Iterable[StreamItem[Raw]]) -> None:
-        """Hand stream items to their calls, a run of one call's at once; late ones, of unknown calls, are dropped."""
+        """Hand stream items to their calls, all of one call at once: no order is promised between streams."""
+        payloads: dict[str, list[Raw]] = {}
         for invocation_id, run in groupby(messages, _invocation_id):
-            call = self._in_flight.get(invocation_id)
-            if call is not None:
-                call.items([message.item for message in run])
+            payloads.setdefault(invocation_id, []).extend([message.item for message in run])
+        for invocation_id, items in payloads.items():
+            self.run(invocation_id, items)
+
+    def run(self, invocation_id: str, payloads: list[Raw]) -> None:
+        """Hand items of one stream to its call; late ones, of an unknown call, are dropped."""
+        call = self._in_flight.get(invocation_id)
+        if call is not None:
+            call.items(payloads)
 
     def completion(self, message: Completion[Raw]) -> None:
         """Hand a Completion to its call; of an unknown one it is late, and dropped."""

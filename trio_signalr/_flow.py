@@ -165,6 +165,24 @@ class Buffer(Generic[T]):
             self.release()
         return taken
 
+    @property
+    def slack(self) -> float:
+        """Items that may be taken a little early, without anybody noticing."""
+        return self._mark // 16 if self._overflow == "pause" else 0
+
+    def take_run(self, size: int) -> list[T]:
+        """Remove and return the ``size`` oldest items, which must be there, the oldest one last."""
+        items = self.items
+        taken = [items.popleft() for _ in range(size)]
+        if self._full and len(items) < self._mark:
+            self.release()
+        taken.reverse()
+        return taken
+
+    def put_back(self, items: list[T]) -> None:
+        """Undo :meth:`take_run`, for what is left of it."""
+        self._own_items().extendleft(items)
+
     def clear(self) -> None:
         """Forget all items."""
         self.items.clear()

@@ -25,12 +25,12 @@ from ._endings import Ending
 from ._outbox import Outbox, ReplayOutbox
 from .errors import HandshakeError, ProtocolError, TransportError
 from .messages import Ack, Close, Completion, Invocation, Ping, StreamItem
-from .protocols._base import DEFAULT_MAX_MESSAGE_SIZE
+from .protocols import DEFAULT_MAX_MESSAGE_SIZE, StreamItems
 from .protocols.handshake import HandshakeReader, encode_request, parse_response
 from .replay import Replay
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+    from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Sequence
 
     from msgspec import Raw
 
@@ -122,6 +122,7 @@ class Session:
         self._last_received = self._last_sent = trio.current_time()
         self._receivers: dict[type, Callable[[Any], None]] = {
             Completion: calls.completion,
+            StreamItems: lambda run: calls.run(run.invocation_id, run.items),
             Invocation: self._on_invocation,
             Close: self._on_close,
         }
@@ -243,11 +244,13 @@ class Session:
                 self._end(self._lost("the server closed the connection"))
 
     def _receive(self, data: bytes) -> None:
-        while self._over is None and (messages := self._parser.feed(data)):
+        # Stateful reconnect counts messages one by one.
+        feed = self._parser.feed_runs if self._replay is None else self._parser.feed
+        while self._over is None and (messages := feed(data)):
             data = b""
             self._dispatch(messages)
 
-    def _dispatch(self, messages: list[ReceivedMessage]) -> None:
+    def _dispatch(self, messages: Collection[ReceivedMessage | StreamItems]) -> None:
         receivers = self._receivers
         if self._replay is not None:
             messages = self._not_seen_before(messages, self._replay)
@@ -260,7 +263,7 @@ class Session:
                     if self._over is not None:
                         return
 
-    def _not_seen_before(self, messages: list[ReceivedMessage], replay: Replay) -> list[ReceivedMessage]:
+    def _not_seen_before(self, messages: Iterable[Any], replay: Replay) -> list[ReceivedMessage]:
         """Count the messages, and leave out those that were sent again for nothing."""
         fresh = [message for message in messages if replay.received(message)]
         self._ack_wanted.set()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar, cast
 
 import trio
 from trio.lowlevel import checkpoint_if_cancelled
@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 __all__ = ["Batches", "BufferedChannel", "ChannelStatistics", "HubStream", "StreamCall"]
 
 T = TypeVar("T")
+
+_NOTHING: list[Any] = []
+"""What is ready where nothing is; never to be filled."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +70,7 @@ class BufferedChannel(trio.abc.ReceiveChannel[T]):
         self._end: Callable[[], BaseException] | None = None
         self._closed = False
         self._left = Pace.EVERY
+        self._ready: list[Any] = _NOTHING  # taken from the buffer for `async for`, the next one last
         self.unsettled: Unsettled = Unsettled()
 
     # For whoever fills it
@@ -90,6 +94,7 @@ class BufferedChannel(trio.abc.ReceiveChannel[T]):
     def finish(self, end: Callable[[], BaseException]) -> None:
         """No more items will come; ``end`` makes the exception that says why. The first end counts."""
         if self._end is None:
+            self._put_back()  # from now on each item that is taken counts
             self._end = end
             self._buffer.release()
             self._wake()
@@ -113,25 +118,19 @@ class BufferedChannel(trio.abc.ReceiveChannel[T]):
         Tasks: one at a time.
         """
         with self._conflict:
-            self._left -= 1
-            if self._left > 0:
-                await checkpoint_if_cancelled()
-            else:
-                await self._let_others_run()
-            if not self._buffer:
-                await self._wait()
+            await self._news_or_not()
             return self._take()
 
     async def __anext__(self) -> T:
-        if self._buffer.items and self._left > 1 and not self._conflict.busy:
-            # What `receive` comes to if it neither waits nor lets others run, in one piece since it runs for each item.
-            self._left -= 1
+        if ready := self._ready:  # short, since it runs for each item; nobody else is receiving while there are any
             await checkpoint_if_cancelled()
-            return self._take_next()
+            return cast("T", ready.pop())
         try:
-            return await self.receive()
+            item = await self.receive()
         except trio.EndOfChannel:
             raise StopAsyncIteration from None
+        self._make_ready()
+        return item
 
     def receive_nowait(self) -> T:
         """Return the next item if there is one already; not a checkpoint.
@@ -141,6 +140,7 @@ class BufferedChannel(trio.abc.ReceiveChannel[T]):
             Exception: Otherwise as :meth:`receive`.
         """
         with self._conflict:
+            self._put_back()
             if not self._buffer and self.open:
                 raise trio.WouldBlock
             return self._take()
@@ -148,7 +148,7 @@ class BufferedChannel(trio.abc.ReceiveChannel[T]):
     def statistics(self) -> ChannelStatistics:
         """Return how full the buffer is; not a checkpoint."""
         buffer = self._buffer
-        return ChannelStatistics(len(buffer), buffer.max_buffer_size, buffer.dropped)
+        return ChannelStatistics(self._held, buffer.max_buffer_size, buffer.dropped)
 
     async def aclose(self) -> None:
         """Stop receiving and forget what is left. Idempotent; a checkpoint, done even if cancelled."""
@@ -159,12 +159,17 @@ class BufferedChannel(trio.abc.ReceiveChannel[T]):
         """What :meth:`aclose` does, without the checkpoint."""
         if not self._closed:
             self._closed = True
+            self._ready = _NOTHING
             self._buffer.clear()
             self._wake()
             self.unsettled.settle()
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} of {self._name}, {len(self._buffer)} items waiting>"
+        return f"<{type(self).__name__} of {self._name}, {self._held} items waiting>"
+
+    @property
+    def _held(self) -> int:
+        return len(self._buffer) + len(self._ready)
 
     # Between the two
 
@@ -173,9 +178,35 @@ class BufferedChannel(trio.abc.ReceiveChannel[T]):
         converted: T = item
         return converted
 
-    async def _let_others_run(self) -> None:
-        self._left = Pace.EVERY
-        await trio.lowlevel.checkpoint()
+    async def _news_or_not(self) -> None:
+        """Wait until there is an item or an end; a cancel point, and a schedule point every so often."""
+        self._put_back()
+        if not self._buffer.items and self.open:
+            self._left = Pace.EVERY
+            await self._wait()
+        elif self._left > 1:
+            self._left -= 1
+            await checkpoint_if_cancelled()
+        else:
+            self._left = Pace.EVERY
+            await trio.lowlevel.checkpoint()
+
+    def _make_ready(self) -> None:
+        """Take a few items at once for ``async for``, as many as may pass before others run.
+
+        Only where it makes no difference: while there is no end, and from a buffer in whose mark a few do not show.
+        """
+        buffer = self._buffer
+        size = min(self._left - 1, len(buffer.items), buffer.slack)
+        if size > 1 and self._end is None:
+            self._left -= size
+            self._ready = buffer.take_run(size)
+
+    def _put_back(self) -> None:
+        if self._ready:
+            self._left += len(self._ready)
+            self._buffer.put_back(self._ready)
+            self._ready = _NOTHING
 
     async def _wait(self) -> None:
         """Wait until there is an item or an end; reading goes on meanwhile, however full other buffers are."""
@@ -294,6 +325,7 @@ class HubStream(BufferedChannel[T]):
         """Wait for items and return all that are ready, at least one and at most ``max_size``; always a checkpoint."""
         with self._conflict:
             await trio.lowlevel.checkpoint()
+            self._put_back()
             if not self._buffer:
                 await self._wait()
             if not self._buffer.items:

@@ -37,7 +37,7 @@ class Pace:
 
     __slots__ = ("_left",)
 
-    EVERY = 32
+    EVERY = 48
 
     def __init__(self) -> None:
         self._left = self.EVERY

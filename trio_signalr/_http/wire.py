@@ -19,6 +19,18 @@ __all__ = ["Wire"]
 READ_SIZE = 64 * 1024
 """Bytes asked of a socket at once: less starves the merging of frames, more costs its allocation."""
 
+MAX_READ_SIZE = 256 * 1024
+"""Bytes asked of a socket that had more than was asked: what waits there is cheaper to take at once."""
+
+
+_ERRORS = (
+    httpcore.NetworkError,
+    httpcore.TimeoutException,
+    httpcore.ProtocolError,
+    trio.BrokenResourceError,
+    trio.ClosedResourceError,
+)
+
 
 class Wire:
     """The socket of an accepted upgrade, with Trio's errors. One task reads, one writes."""
@@ -26,7 +38,9 @@ class Wire:
     def __init__(self, response: httpx.Response, *, write_timeout: float | None) -> None:
         self._response = response
         self._socket: httpcore.AsyncNetworkStream = response.extensions["network_stream"]
+        self._stream: trio.SocketStream | None = None  # the same socket without httpcore around it
         self._write_timeout = write_timeout
+        self._read_size = READ_SIZE
         self._closed = False
 
     @property
@@ -39,11 +53,21 @@ class Wire:
     async def read(self) -> bytes:
         """Wait for bytes, for as long as it takes; ``b""`` when the peer has closed."""
         with self._trio_errors():
-            return await self._socket.read(READ_SIZE, timeout=None)
+            if self._stream is not None:
+                data = bytes(await self._stream.receive_some(self._read_size))
+            else:
+                data = await self._socket.read(self._read_size, timeout=None)
+                self._stream = _bare_stream(self._socket)  # not before: httpcore may hold what came with the answer
+        full = len(data) == self._read_size
+        self._read_size = min(2 * self._read_size, MAX_READ_SIZE) if full else READ_SIZE
+        return data
 
     async def write(self, data: bytes) -> None:
         """Send all of ``data``. The user's client may limit how long the peer may take nothing."""
         with self._trio_errors():
+            if self._write_timeout is None and self._stream is not None:
+                await self._stream.send_all(data)
+                return
             if self._write_timeout is None:
                 await self._socket.write(data, timeout=None)
                 return
@@ -62,9 +86,21 @@ class Wire:
             raise trio.ClosedResourceError("the connection was closed on this side")
         try:
             yield
-        except (httpcore.NetworkError, httpcore.TimeoutException, httpcore.ProtocolError) as exc:
+        except _ERRORS as exc:
             if self._closed:
                 raise trio.ClosedResourceError("the connection was closed on this side") from exc
             slow = isinstance(exc, httpcore.WriteTimeout)
             text = "the peer took nothing for the http_client's write timeout" if slow else reason(exc)
             raise trio.BrokenResourceError(text) from exc
+
+
+def _bare_stream(stream: httpcore.AsyncNetworkStream) -> trio.SocketStream | None:
+    """Return the TCP socket as a stream of Trio's; ``None`` if there is TLS on it, or no such socket.
+
+    httpcore puts a cancel scope around each read and write, for a timeout that is not wanted here: a sixth of what one
+    call after another costs.
+    """
+    socket = stream.get_extra_info("socket")
+    if stream.get_extra_info("ssl_object") is not None or not isinstance(socket, trio.socket.SocketType):
+        return None
+    return trio.SocketStream(socket)

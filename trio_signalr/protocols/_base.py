@@ -5,13 +5,16 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Literal, TypeAlias, TypeVar
 
+from msgspec import Raw, Struct
+
 if TYPE_CHECKING:
-    from msgspec import Raw
+    from collections.abc import Collection
+
     from typing_extensions import TypeForm
 
     from ..messages import HubMessage, ReceivedMessage
 
-__all__ = ["DEFAULT_MAX_MESSAGE_SIZE", "HubProtocol", "MessageParser", "TransferFormat"]
+__all__ = ["DEFAULT_MAX_MESSAGE_SIZE", "HubProtocol", "MessageParser", "StreamItems", "TransferFormat"]
 
 T = TypeVar("T")
 
@@ -20,6 +23,18 @@ TransferFormat: TypeAlias = Literal["Text", "Binary"]
 
 DEFAULT_MAX_MESSAGE_SIZE = 64 * 2**20
 """Bytes of one incoming hub message, its framing not counted."""
+
+
+class StreamItems(Struct, frozen=True, gc=False):
+    """Consecutive :class:`StreamItem` messages of one stream, handed over as one. It is no message of the wire.
+
+    Attributes:
+        invocation_id: The invocation's or the upload's id.
+        items: The payloads, in order; at least one.
+    """
+
+    invocation_id: str
+    items: list[Raw]
 
 
 class MessageParser(ABC):
@@ -39,6 +54,13 @@ class MessageParser(ABC):
         Raises:
             ProtocolError: The input is malformed or a message is beyond the limit; every further call raises it too.
         """
+
+    def feed_runs(self, data: bytes) -> Collection[ReceivedMessage | StreamItems]:
+        """Do as :meth:`feed`, for a receiver to whom many items of one stream at once are all the same.
+
+        A parser that is faster at many says how. Calls of the two may be mixed.
+        """
+        return self.feed(data)
 
 
 class HubProtocol(ABC):

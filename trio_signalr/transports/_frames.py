@@ -21,12 +21,50 @@ _WHOLE = (_TEXT, _BINARY)
 _FIRST_FRAGMENTS = (0x01, 0x02)
 _MIDDLE_FRAGMENT = 0x00
 _LAST_FRAGMENT = 0x80
+_DATA = frozenset((*_WHOLE, *_FIRST_FRAGMENTS, _MIDDLE_FRAGMENT, _LAST_FRAGMENT))
+_FIN = 0x80
 _CLOSE = 0x88
 _PING, _PONG = 0x89, 0x8A
 
 _MAX_LENGTH_IN_1 = 125
 _LENGTH_IN_2 = 126  # in the place of a length: it follows in two bytes, or in eight
 _MASKED = 0x80  # a server must not
+
+
+class _Output:
+    """What was read, with some of its frames replaced by one."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        self._out: list[bytes] = []
+        self._done = 0  # what comes before is in _out
+
+    def replace(self, start: int, end: int, kind: int, payloads: list[bytes]) -> None:
+        """Put one frame in the place of the bytes from ``start`` to ``end``, unless it is one already."""
+        if len(payloads) < 2:
+            return
+        payload = b"".join(payloads)
+        self._out += (self._data[self._done : start], _header(kind, len(payload)), payload)
+        self._done = end
+
+    def finish(self, end: int) -> bytes:
+        """Return all up to ``end``."""
+        if not self._out:
+            return self._data[:end]
+        self._out.append(self._data[self._done : end])
+        return b"".join(self._out)
+
+
+def _header(kind: int, length: int) -> bytes:
+    if length <= _MAX_LENGTH_IN_1:
+        return bytes((kind, length))
+    if length <= 0xFFFF:
+        return bytes((kind, _LENGTH_IN_2)) + length.to_bytes(2)
+    return bytes((kind, 127)) + length.to_bytes(8)
+
+
+def _starts_inside_a_character(payloads: list[bytes]) -> bool:
+    return next(filter(None, payloads), b"a")[0] & 0xC0 == 0x80
 
 
 class FrameMerger:
@@ -58,47 +96,64 @@ class FrameMerger:
     def _merge(self, data: bytes, size: int) -> bytes:
         """Walk over the frames. One loop in one piece, because it runs for each of them."""
         position = self._remaining
-        out: list[bytes] = []  # stands for data[:done]
-        done = 0
-        run: list[bytes] = []  # payloads of the frames from run_start to position, to become one
+        out = _Output(data)
+        run: list[bytes] = []  # payloads of the frames from run_start on: whole messages, to become one
         run_kind = run_start = 0
+        part: list[bytes] = []  # behind those, fragments of a message that is not all there yet, to become one
+        part_kind = part_start = 0
         while size - position >= 2:
             kind = data[position]
             length = data[position + 1]
             start = position + 2
-            if kind in _WHOLE and length <= _LENGTH_IN_2 and not self._fragmented:
+            if kind in _DATA and length <= _LENGTH_IN_2:
                 if length == _LENGTH_IN_2 and size >= start + 2:
                     length = data[start] << 8 | data[start + 1]
                     start += 2
                 end = start + length
                 if end <= size and (length > _MAX_LENGTH_IN_1) == (start - position == 4):
-                    if kind == run_kind and not (kind == _TEXT and length and data[start] & 0xC0 == 0x80):
-                        run.append(data[start:end])
-                    else:
-                        if len(run) > 1:
-                            done = _emit(out, data, done, run, run_kind, run_start, position)
-                        if end == size:  # alone: spare the copy
-                            run = []
-                            position = end
-                            break
-                        run = [data[start:end]]
-                        run_kind, run_start = kind, position
-                    position = end
-                    continue
-            if len(run) > 1:
-                done = _emit(out, data, done, run, run_kind, run_start, position)
-            run, run_kind = [], 0
+                    if kind in _WHOLE and not self._fragmented:
+                        if kind == run_kind and not (kind == _TEXT and length and data[start] & 0xC0 == 0x80):
+                            run.append(data[start:end])
+                        else:
+                            out.replace(run_start, position, run_kind, run)
+                            if end == size:  # alone: spare the copy
+                                run = []
+                                position = end
+                                break
+                            run = [data[start:end]]
+                            run_kind, run_start = kind, position
+                        position = end
+                        continue
+                    if self._fragmented == (kind not in _FIRST_FRAGMENTS) and kind not in _WHOLE:
+                        if not part:
+                            part_kind, part_start = kind, position
+                        part.append(data[start:end])
+                        position = end
+                        self._fragmented = kind != _LAST_FRAGMENT
+                        if self._fragmented:
+                            continue
+                        whole = part_kind | _FIN
+                        if whole == run_kind and not (whole == _TEXT and _starts_inside_a_character(part)):
+                            run += part
+                        else:
+                            out.replace(run_start, part_start, run_kind, run)
+                            run, run_kind, run_start = part, whole, part_start
+                        part = []
+                        if run_kind == _LAST_FRAGMENT:  # the rest of a message; the next one is another
+                            out.replace(run_start, position, run_kind, run)
+                            run, run_kind = [], 0
+                        continue
+            out.replace(run_start, part_start if part else position, run_kind, run)
+            out.replace(part_start, position, part_kind, part)
+            run, run_kind, part = [], 0, []
             if (passed := self._end(data, position, size)) is None:
                 break
             position = passed
-        if len(run) > 1:
-            done = _emit(out, data, done, run, run_kind, run_start, position)
+        out.replace(run_start, part_start if part else position, run_kind, run)
+        out.replace(part_start, position, part_kind, part)
         self._remaining = max(position - size, 0)
         self._held = data[position:]
-        if not out:
-            return data[:position]
-        out.append(data[done:position])
-        return b"".join(out)
+        return out.finish(position)
 
     def _end(self, data: bytes, position: int, size: int) -> int | None:
         """Return where the frame at ``position`` ends, which may be to come; ``None`` if its header is not all there.
@@ -134,17 +189,3 @@ class FrameMerger:
         if kind in _WHOLE or kind in _FIRST_FRAGMENTS:
             return length >= _MASKED or self._fragmented
         return True
-
-
-def _emit(out: list[bytes], data: bytes, done: int, run: list[bytes], kind: int, start: int, end: int) -> int:
-    """Add what is untouched before a run, and its frames as one; return the new ``done``."""
-    payload = b"".join(run)
-    length = len(payload)
-    if length <= _MAX_LENGTH_IN_1:
-        header = bytes((kind, length))
-    elif length <= 0xFFFF:
-        header = bytes((kind, _LENGTH_IN_2)) + length.to_bytes(2)
-    else:
-        header = bytes((kind, 127)) + length.to_bytes(8)
-    out += (data[done:start], header, payload)
-    return end
