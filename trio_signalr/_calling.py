@@ -37,16 +37,22 @@ class _Arguments:
     """The arguments of one call: plain ones as they are, async iterables as uploads, in parameter order."""
 
     def __init__(self, calls: Calls, args: tuple[object, ...]) -> None:
-        self.plain = [argument for argument in args if not is_upload(argument)]
-        self.feeds = [(UploadStream(calls.next_id(), calls.protocol), a) for a in args if is_upload(a)]
-        self.uploads = [stream for stream, _ in self.feeds]
+        self.plain = list(args)
+        self.feeds: list[tuple[UploadStream, AsyncIterable[object]]] = []
+        self.uploads: list[UploadStream] = []
+        if any(map(is_upload, args)):
+            self.plain = [argument for argument in args if not is_upload(argument)]
+            self.feeds = [(UploadStream(calls.next_id(), calls.protocol), a) for a in args if is_upload(a)]
+            self.uploads = [stream for stream, _ in self.feeds]
 
     def message(self, call: Call | None, method: str) -> Invocation[object]:
-        ids = [stream.id for stream in self.uploads]
-        return Invocation(method, self.plain, None if call is None else call.id, ids)
+        return Invocation(method, self.plain, None if call is None else call.id, self._stream_ids())
 
     def stream_message(self, call: Call, method: str) -> StreamInvocation[object]:
-        return StreamInvocation(method, self.plain, call.id, [stream.id for stream in self.uploads])
+        return StreamInvocation(method, self.plain, call.id, self._stream_ids())
+
+    def _stream_ids(self) -> list[str]:
+        return [stream.id for stream in self.uploads] if self.uploads else []
 
 
 async def invoke(connection: Connection, method: str, args: tuple[object, ...], result_type: TypeForm[T]) -> T:
@@ -64,7 +70,7 @@ async def send(connection: Connection, method: str, args: tuple[object, ...]) ->
     data = _encode(connection, arguments.message(None, method))
     await trio.lowlevel.checkpoint()
     if not arguments.uploads:
-        (await connection.wait_for_outbox()).put(data)
+        (await connection.wait_for_outbox(for_answer=False)).put(data)
         return
     call = OneWayCall(connection.calls, method, arguments.uploads)
     await _start(connection, call, data)
@@ -131,7 +137,8 @@ async def upload(
 async def _start(connection: Connection, call: Call, data: bytes) -> None:
     """Wait for a place and put the call; from then on it must be given up if it is not over."""
     await trio.lowlevel.checkpoint_if_cancelled()  # what is cancelled already leaves no trace
-    outbox = await connection.wait_for_outbox()
+    for_answer = not isinstance(call, OneWayCall)
+    outbox = connection.outbox_with_room(for_answer) or await connection.wait_for_outbox(for_answer)
     call.start(outbox, data)
     for upload_stream in call.uploads:
         upload_stream.start(outbox)

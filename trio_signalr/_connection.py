@@ -99,8 +99,18 @@ class Connection:
 
     # For calls
 
-    async def wait_for_outbox(self) -> Outbox:
+    def outbox_with_room(self, for_answer: bool) -> Outbox | None:
+        """Where a call may be put at once; ``None`` if that takes waiting, or raising."""
+        outbox = self._open_outbox() if self.ending is None else None
+        if outbox is None or not (outbox.has_room_for_call if for_answer else outbox.has_room):
+            return None
+        return outbox
+
+    async def wait_for_outbox(self, for_answer: bool) -> Outbox:
         """Wait until a call may be put, and return where; no checkpoint in between, none at all if there is room.
+
+        Args:
+            for_answer: Whether the caller is going to wait for an answer.
 
         Raises:
             HubClosed: The connection is over, or what else ended it; ``.sent`` is ``False``.
@@ -109,11 +119,11 @@ class Connection:
         while True:
             if self.ending is not None:
                 raise self.ending.for_call(sent=False)
+            if (outbox := self.outbox_with_room(for_answer)) is not None:
+                return outbox
             outbox = self._open_outbox()
             if outbox is None:
                 await self.states.wait_for_change()
-            elif outbox.has_room:
-                return outbox
             else:
                 one = Unsettled()
                 self.calls.unsettled.add(one)  # the end waits until we have seen it

@@ -16,6 +16,8 @@ __all__ = ["Outbox", "ReplayOutbox"]
 HIGH_WATER = 64 * 1024
 """Bytes waiting in an outbox above which senders wait."""
 
+CALLS_HIGH_WATER = 1024 * 1024
+"""The same for calls that wait for an answer: each has a task, which takes far more memory than its message."""
 
 ENOUGH = 16 * 1024
 """Bytes that a busy writer does not wait for more than."""
@@ -96,6 +98,11 @@ class Outbox:
     def has_room(self) -> bool:
         """Whether a sender may put without waiting; ``True`` once closed, for then nothing is worth waiting for."""
         return not (self._is_full() or self._line.locked()) or self._closed
+
+    @property
+    def has_room_for_call(self) -> bool:
+        """Whether a call that waits for an answer may put without waiting; it need not stand in line."""
+        return self._size < CALLS_HIGH_WATER or self._closed
 
     async def wait_for_room(self) -> None:
         """Wait until there is room, or the outbox is closed; a checkpoint only if it waits."""
@@ -233,6 +240,11 @@ class ReplayOutbox(Outbox):
         if tag.counted and data:  # what was withdrawn has no number
             self._replay.sent(data, tag.stream_id)
         return [data]
+
+    @property
+    def has_room_for_call(self) -> bool:
+        """See :meth:`Outbox.has_room_for_call`."""
+        return (super().has_room_for_call and self._replay.has_room) or self._closed
 
     def _is_full(self) -> bool:
         return super()._is_full() or not self._replay.has_room

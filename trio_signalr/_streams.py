@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar
 
 import trio
 from trio.lowlevel import checkpoint_if_cancelled
@@ -124,7 +124,7 @@ class BufferedChannel(trio.abc.ReceiveChannel[T]):
     async def __anext__(self) -> T:
         if ready := self._ready:  # short, since it runs for each item; nobody else is receiving while there are any
             await checkpoint_if_cancelled()
-            return cast("T", ready.pop())
+            return ready.pop()  # type: ignore[no-any-return]
         try:
             item = await self.receive()
         except trio.EndOfChannel:

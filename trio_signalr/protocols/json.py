@@ -218,8 +218,8 @@ def _decode_batch(complete: bytes) -> list[ReceivedMessage] | None:
         return None
     if len(batch) != complete.count(RECORD_SEPARATOR) + 1:
         return None
-    if b"error" in complete or b"\\" in complete:  # the name of a member may be spelled with escapes
-        return None if any(map(_contradicts_itself, batch)) else batch
+    if Completion in set(map(type, batch)) and any(map(_contradicts_itself, batch)):
+        return None
     return batch
 
 
