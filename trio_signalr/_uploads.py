@@ -9,7 +9,7 @@ from trio.lowlevel import checkpoint_if_cancelled
 
 from ._tools import ConflictDetector, Pace
 from .errors import HubException, PayloadError
-from .messages import Completion, StreamItem
+from .messages import Completion
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterable, Callable
@@ -39,11 +39,12 @@ class UploadStream:
         scope: Cancelled when the server wants no more items.
     """
 
-    __slots__ = ("_outbox", "_protocol", "id", "open", "scope")
+    __slots__ = ("_encode", "_outbox", "_protocol", "id", "open", "scope")
 
     def __init__(self, id_: str, protocol: HubProtocol) -> None:
         self.id: str = id_
         self._protocol = protocol
+        self._encode: Callable[[object], bytes] = protocol.item_encoder(id_)
         self._outbox: Outbox | None = None
         self.open: bool = False
         self.scope: trio.CancelScope = trio.CancelScope()
@@ -69,7 +70,7 @@ class UploadStream:
         Raises:
             PayloadError: The protocol cannot encode it; nothing was sent.
         """
-        data = self._protocol.encode(StreamItem(self.id, item))
+        data = self._encode(item)
         if self.open and self._outbox is not None:
             self._outbox.put(data, self.id)
 

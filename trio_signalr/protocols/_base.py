@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Literal, TypeAlias, TypeVar
 
 from msgspec import Raw, Struct
 
+from ..messages import StreamItem
+
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Callable, Collection
 
     from typing_extensions import TypeForm
 
@@ -82,6 +84,13 @@ class HubProtocol(ABC):
             PayloadError: A payload that this protocol cannot encode; ``.path`` starts at the payload's own place
                 (``$.arguments[1].when``, ``$.item``, ``$.result``).
         """
+
+    def item_encoder(self, stream_id: str) -> Callable[[object], bytes]:
+        """Return a function that encodes the items of one upload: what :meth:`encode` makes of a ``StreamItem``.
+
+        A protocol that is faster at many says how.
+        """
+        return lambda item: self.encode(StreamItem(stream_id, item))
 
     @abstractmethod
     def parser(self, *, max_message_size: float = DEFAULT_MAX_MESSAGE_SIZE) -> MessageParser:

@@ -42,6 +42,7 @@ _NAMES = {
 }
 
 
+_END = b"}" + RECORD_SEPARATOR
 _U, _N, _F, _P = b"uNfP"
 _DURATION = re.compile(rb'"-?P[0-9T]')
 _ZEROS = bytes(48 if 48 <= byte < 58 else 32 for byte in range(256))
@@ -115,16 +116,28 @@ class JsonHubProtocol(PayloadProtocol):
         """See :meth:`HubProtocol.parser`."""
         return JsonMessageParser(max_message_size)
 
+    def item_encoder(self, stream_id: str) -> Callable[[object], bytes]:
+        """See :meth:`HubProtocol.item_encoder`: what all items have in common is encoded once."""
+        encode, null = self._encoder.encode, b"null}"
+        beginning = encode(StreamItem(stream_id, None)).removesuffix(null)
+
+        def encode_item(item: object) -> bytes:
+            try:
+                data = encode(item)
+            except Exception:  # said where it was raised in the message
+                return self.encode(StreamItem(stream_id, item))
+            if self._rename is None and (
+                len(data) < len(_HUGE) if type(item) is int else not _may_read_otherwise(data)
+            ):
+                return beginning + data + _END
+            return self.encode(StreamItem(stream_id, item))
+
+        return encode_item
+
     def _encode_message(self, message: HubMessage[object]) -> bytes:
         data = self._encoder.encode(message)
-        # Where .NET wants it otherwise msgspec does not say so, but it shows: msgspec writes a float that is NaN or
-        # infinite as null, such a Decimal by name, a timedelta as an ISO duration, an integer of any length. Each test
-        # here is for speed: a letter of the word is searched first, several times as fast as the word.
         if (
-            (_U in data and data.find(b"null") >= 0)
-            or (_N in data and data.find(b"NaN") >= 0)
-            or (_F in data and data.find(b"Infinity") >= 0)
-            or (_P in data and _DURATION.search(data) is not None)
+            _may_read_otherwise(data)
             or (
                 len(data) > _SHORT and (type(message) is not StreamItem or type(message.item) is int) and _is_long(data)
             )
@@ -160,6 +173,20 @@ def _with_floats(value: Any) -> Any:
     if type(value) is list:
         return [_with_floats(each) for each in value]
     return {key: _with_floats(each) for key, each in value.items()} if type(value) is dict else value
+
+
+def _may_read_otherwise(data: bytes) -> bool:
+    """Whether there may be something that .NET wants otherwise.
+
+    msgspec does not say so, but it shows: it writes a float that is NaN or infinite as null, such a Decimal by name, a
+    timedelta as an ISO duration. A letter of the word is searched first, several times as fast as the word.
+    """
+    return (
+        (_U in data and data.find(b"null") >= 0)
+        or (_N in data and data.find(b"NaN") >= 0)
+        or (_F in data and data.find(b"Infinity") >= 0)
+        or (_P in data and _DURATION.search(data) is not None)
+    )
 
 
 def _is_long(data: bytes) -> bool:

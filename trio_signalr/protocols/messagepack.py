@@ -38,8 +38,12 @@ if TYPE_CHECKING:
 
     from ..messages import HubMessage
     from ._base import StreamItems
+    from ._forms import Rename
 
 __all__ = ["MessagePackHubProtocol"]
+
+_PACKER_SIZE = 4096
+"""Bytes that an idle packer keeps for its next value."""
 
 _ERROR, _VOID, _RESULT = 1, 2, 3
 """Kinds of Completion: in MessagePack an array item says which of its two optional fields follows."""
@@ -220,9 +224,32 @@ class MessagePackHubProtocol(PayloadProtocol):
     _forms = _FORMS
     _str_keys = False
 
+    def __init__(
+        self,
+        *,
+        rename: Rename | None = None,
+        enc_hook: Callable[[Any], object] | None = None,
+        dec_hook: Callable[[type, Any], object] | None = None,
+    ) -> None:
+        super().__init__(rename=rename, enc_hook=enc_hook, dec_hook=dec_hook)
+        self._packers: list[Packer] = []  # idle ones: making one takes longer than packing a small value
+
     def parser(self, *, max_message_size: float = DEFAULT_MAX_MESSAGE_SIZE) -> MessagePackMessageParser:
         """See :meth:`HubProtocol.parser`."""
         return MessagePackMessageParser(max_message_size)
+
+    def item_encoder(self, stream_id: str) -> Callable[[object], bytes]:
+        """See :meth:`HubProtocol.item_encoder`: what all items have in common is encoded once."""
+        beginning = self._encode_value([2, {}, stream_id, None])[:-1]
+
+        def encode_item(item: object) -> bytes:
+            try:
+                data = self._encode_value(item)
+                return encode_length(len(beginning) + len(data)) + beginning + data
+            except Exception:  # said where it was raised in the message
+                return self.encode(StreamItem(stream_id, item))
+
+        return encode_item
 
     def _encode_message(self, message: HubMessage[object]) -> bytes:
         body = self._encode_value(_layout(message))
@@ -232,8 +259,18 @@ class MessagePackHubProtocol(PayloadProtocol):
         return Raw(array_of(payloads))
 
     def _encode_value(self, value: object) -> bytes:
-        # A packer of its own each time: `default` runs the user's code, which may encode too or let another thread in.
-        return Packer(default=self._simplify, use_bin_type=True, strict_types=True, datetime=False).pack(value)
+        # A packer serves one value at a time: `default` runs the user's code, which may encode too or let another thread
+        # in. So each is taken out while it works. One that has failed, or has grown, is not put back.
+        try:
+            packer = self._packers.pop()
+        except IndexError:
+            packer = Packer(
+                default=self._simplify, use_bin_type=True, strict_types=True, datetime=False, buf_size=_PACKER_SIZE
+            )
+        data: bytes = packer.pack(value)
+        if len(data) <= _PACKER_SIZE:
+            self._packers.append(packer)
+        return data
 
     def _simplify(self, value: object) -> object:
         """Return ``value`` one step nearer to what MessagePack has."""
