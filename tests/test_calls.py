@@ -336,6 +336,23 @@ async def test_calls_are_checkpoints() -> None:
                 pass
 
 
+async def test_calls_that_wait_for_an_answer_do_not_stand_in_line_behind_senders(autojump_clock: MockClock) -> None:
+    async with open_peer() as (hub, peer), trio.open_nursery() as nursery:
+        await peer.rest()
+        peer.transport.stall(outgoing=False)
+        for _ in range(1_000):
+            nursery.start_soon(hub.send, "Notify", "x" * 1_000)
+        await wait_all_tasks_blocked()
+        nursery.start_soon(hub.invoke, "Add", 1)
+        await wait_all_tasks_blocked()
+        peer.transport.resume()
+        sent_before = 0
+        while (await peer.expect(Invocation)).target == "Notify":
+            sent_before += 1
+        assert 100 < sent_before < 600, "what had found room before it, and no more"
+        nursery.cancel_scope.cancel()
+
+
 async def test_senders_wait_when_the_connection_is_behind_and_memory_stays_flat(autojump_clock: MockClock) -> None:
     async with open_peer() as (hub, peer):
         await peer.rest()

@@ -124,6 +124,61 @@ async def test_receive_nowait_behaves_as_memory_channels_do() -> None:
             stream.receive_nowait()
 
 
+async def test_loops_and_calls_of_receive_may_take_turns() -> None:
+    async with open_peer() as (hub, peer), hub.stream("Counter", item_type=int) as stream:
+        id_ = await opened(peer)
+        await peer.items(id_, *range(300))
+        await peer.complete(id_)
+        taken: list[int] = []
+        async for item in stream:
+            taken.append(item)
+            assert stream.statistics().current_buffer_used == 300 - len(taken)
+            if len(taken) > 280:
+                continue
+            if len(taken) % 3 == 0:
+                taken.append(await stream.receive())
+            if len(taken) % 5 == 0:
+                taken.append(stream.receive_nowait())
+            if len(taken) % 70 == 0:
+                taken += await anext(stream.batches(max_size=4))
+        assert taken == list(range(300))
+
+
+async def test_items_that_a_loop_was_about_to_take_survive_its_cancellation_and_the_end_of_the_connection() -> None:
+    with pytest.raises(HubClosed):
+        async with open_peer() as (hub, peer), hub.stream("Counter", item_type=int) as stream:
+            await peer.items(await opened(peer), *range(200))
+            await wait_all_tasks_blocked()
+            taken: list[int] = []
+            with trio.CancelScope() as scope:
+                async for item in stream:
+                    taken.append(item)
+                    if item == 10:
+                        scope.cancel()
+            assert taken == list(range(11))
+            await peer.transport.aclose()
+            await wait_all_tasks_blocked()
+            assert stream.statistics().current_buffer_used == 189
+            async for item in stream:
+                taken.append(item)
+    assert taken == list(range(200))
+
+
+async def test_a_loop_that_is_behind_with_drop_oldest_never_takes_what_was_dropped() -> None:
+    async with open_peer() as (hub, peer), hub.stream("Counter", max_buffer_size=4, overflow="drop_oldest") as stream:
+        id_ = await opened(peer)
+        await peer.items(id_, *range(10))
+        await wait_all_tasks_blocked()
+        taken = []
+        async for item in stream:
+            taken.append(item)
+            if item == 7:
+                await peer.items(id_, *range(10, 20))
+                await peer.complete(id_)
+                await wait_all_tasks_blocked()
+        assert taken == [6, 7, 16, 17, 18, 19]
+
+
 async def test_a_second_receiver_is_told_at_once() -> None:
     async with open_peer() as (hub, _peer), hub.stream("Counter") as stream, trio.open_nursery() as nursery:
         nursery.start_soon(stream.receive)

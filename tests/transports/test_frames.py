@@ -35,6 +35,21 @@ def text(payload: str) -> bytes:
     return frame(TEXT, payload.encode())
 
 
+def part(payload: str) -> bytes:
+    """The first fragment of a text."""
+    return frame(TEXT, payload.encode(), fin=False)
+
+
+def half(payload: str) -> bytes:
+    """A later one that is not the last."""
+    return frame(CONTINUATION, payload.encode(), fin=False)
+
+
+def parts(first: str, *others: str) -> bytes:
+    """A text in fragments."""
+    return part(first) + b"".join(map(half, others[:-1])) + frame(CONTINUATION, others[-1].encode())
+
+
 def events_of(reads: Iterable[bytes]) -> list[Event]:
     connection = Connection(ConnectionType.CLIENT)
     events: list[Event] = []
@@ -166,10 +181,38 @@ def test_merging_ends_before_a_violation(violation: bytes) -> None:
         pytest.param(text("") + text("") + text("a"), text("a"), id="empty ones"),
         pytest.param(text("a" * 126) + text("b"), text("a" * 126 + "b"), id="different headers"),
         pytest.param(text("é") + text("é"), text("éé"), id="whole characters"),
+        pytest.param(parts("a", "b", "c"), text("abc"), id="fragments"),
+        pytest.param(text("a") + parts("b", "c") + text("d"), text("abcd"), id="fragments among whole ones"),
+        pytest.param(parts("a", "b") + parts("c", "d"), text("abcd"), id="messages of fragments"),
+        pytest.param(text("a") + parts("b", "c", "")[:-2], text("a") + part("bc"), id="the end is still to come"),
+        pytest.param(text("a") + frame(BINARY, b"b", fin=False) + frame(CONTINUATION, b"c"), None, id="kinds"),
+        pytest.param(part("a") + half("b") + frame(PING) + half("c") + half("d"), None, id="ping between fragments"),
     ],
 )
-def test_merges(data: bytes, expected: bytes) -> None:
-    assert FrameMerger().feed(data) == expected
+def test_merges(data: bytes, expected: bytes | None) -> None:
+    result = FrameMerger().feed(data)
+    assert result != data
+    assert expected is None or result == expected
+    assert heard([result]) == heard([data])
+
+
+def test_the_rest_of_a_message_is_not_merged_with_the_next_one() -> None:
+    merger = FrameMerger()
+    assert merger.feed(part("a") + half("b")) == part("ab")
+    rest = half("c") + frame(CONTINUATION, b"d")
+    assert merger.feed(rest + text("e") + text("f")) == frame(CONTINUATION, b"cd") + text("ef")
+
+
+def test_messages_cut_by_each_read_are_still_delivered_with_the_read_that_ends_them() -> None:
+    merger = FrameMerger()
+    feeds = [merger.feed(part("a"))] + [merger.feed(frame(CONTINUATION, b"b") + part("a")) for _ in range(5)]
+    assert [len(events_of(feeds[: count + 1])) for count in range(6)] == [1, 3, 5, 7, 9, 11]
+
+
+@pytest.mark.parametrize("second", [[b"", b"\xa9"], [b"\xa9", b""]])
+def test_half_characters_at_the_end_of_a_message_stay_wrong(second: list[bytes]) -> None:
+    data = frame(TEXT, b"a\xc3") + frame(TEXT, second[0], fin=False) + frame(CONTINUATION, second[1])
+    assert heard(merged([data]))[-1][0] == 1007
 
 
 @pytest.mark.parametrize(
@@ -178,7 +221,6 @@ def test_merges(data: bytes, expected: bytes) -> None:
         pytest.param(text("alone"), id="one frame"),
         pytest.param(text("a") + frame(BINARY, b"b") + text("c"), id="kinds"),
         pytest.param(text("a") + frame(PING, b"?") + text("b"), id="ping between"),
-        pytest.param(frame(TEXT, b"a", fin=False) + frame(CONTINUATION, b"b"), id="fragments"),
         pytest.param(frame(TEXT, b"\xc3") + frame(TEXT, b"\xa9"), id="half characters"),
         pytest.param(text("a") + frame(CLOSE, b"\x03\xe8") + text("b") + text("c"), id="after the end"),
         pytest.param(b"\xc1\x01a" + text("b") + text("c"), id="after a violation"),

@@ -29,8 +29,8 @@ from ._base import DEFAULT_MAX_MESSAGE_SIZE, TransferFormat
 from ._dotnet import enum_reader, read_date, read_offset, read_ticks, read_time
 from ._forms import Forms, as_is
 from ._framing import MALFORMED, BufferedParser, decode_length, describe_malformed, encode_length
-from ._messagepack_values import plain
 from ._messagepack_runs import MAX_LENGTH, array_of, take_run
+from ._messagepack_values import plain
 from ._payloads import PayloadProtocol, members_of
 
 if TYPE_CHECKING:
@@ -259,7 +259,7 @@ class MessagePackHubProtocol(PayloadProtocol):
         return Raw(array_of(payloads))
 
     def _encode_value(self, value: object) -> bytes:
-        # A packer serves one value at a time: `default` runs the user's code, which may encode too or let another thread
+        # A packer serves one value at a time, and `default` runs user code, which may encode too or let another thread
         # in. So each is taken out while it works. One that has failed, or has grown, is not put back.
         try:
             packer = self._packers.pop()
