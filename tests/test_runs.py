@@ -19,6 +19,8 @@ from trio_signalr.protocols import HubProtocol, JsonHubProtocol, MessagePackHubP
 
 MESSAGEPACK = MessagePackHubProtocol()
 
+OTHERS: list[HubMessage[object]] = [Ping(), Completion("1")]
+
 ids = st.sampled_from(["1", "22", "a" * 31, "b" * 32, ""])
 cuts = st.lists(st.integers(0, 2**20), max_size=5)
 
@@ -54,7 +56,7 @@ def wire(draw: st.DrawFn, protocol: HubProtocol) -> bytes:
     for _ in range(draw(st.integers(1, 3))):
         id_, items = draw(ids), draw(st.lists(values[protocol.name], max_size=12))
         parts += [protocol.encode(StreamItem(id_, item)) for item in items]
-        parts += [protocol.encode(m) for m in draw(st.lists(st.sampled_from([Ping(), Completion("1")]), max_size=1))]
+        parts += [protocol.encode(m) for m in draw(st.lists(st.sampled_from(OTHERS), max_size=1))]
     return b"".join(parts)
 
 

@@ -70,6 +70,8 @@ class Flow:
             self.on_resume()
 
 
+_MOST_SLACK = 64
+
 _NO_ITEMS: deque[Any] = deque()
 """What buffers begin with, never to be filled: an empty deque takes 600 bytes."""
 
@@ -166,9 +168,9 @@ class Buffer(Generic[T]):
         return taken
 
     @property
-    def slack(self) -> float:
+    def slack(self) -> int:
         """Items that may be taken a little early, without anybody noticing."""
-        return self._mark // 16 if self._overflow == "pause" else 0
+        return int(min(self._mark, 16 * _MOST_SLACK)) // 16 if self._overflow == "pause" else 0
 
     def take_run(self, size: int) -> list[T]:
         """Remove and return the ``size`` oldest items, which must be there, the oldest one last."""

@@ -62,6 +62,9 @@ ACK_SIZE = 32 * 1024
 STUCK_AFTER = 2.0
 """Seconds without an Ack, while we wait for one, after which the server may be in need of help."""
 
+PIECE = 64 * 1024
+"""Bytes handled at once, between two looks at whether to pause."""
+
 LONG_PAUSE = 5.0
 """Seconds of not reading after which a loss is likely to be the pause's fault."""
 
@@ -239,9 +242,16 @@ class Session:
             self._last_received = trio.current_time()
             if data:
                 self._received_size += len(data)
-                self._receive(data)
+                await self._receive_in_pieces(data)
             else:
                 self._end(self._lost("the server closed the connection"))
+
+    async def _receive_in_pieces(self, data: bytes) -> None:
+        """Handle what was read; as bytes it waits in less memory than as the messages of a buffer that is full."""
+        for start in range(0, len(data), PIECE):
+            if start and self._flow.paused and self._may_pause:
+                await self._pause()
+            self._receive(data[start : start + PIECE])
 
     def _receive(self, data: bytes) -> None:
         # Stateful reconnect counts messages one by one.

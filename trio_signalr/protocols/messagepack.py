@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 __all__ = ["MessagePackHubProtocol"]
 
-_PACKER_SIZE = 4096
+_PACKER_SIZE = 64 * 1024
 """Bytes that an idle packer keeps for its next value."""
 
 _ERROR, _VOID, _RESULT = 1, 2, 3
@@ -264,9 +264,7 @@ class MessagePackHubProtocol(PayloadProtocol):
         try:
             packer = self._packers.pop()
         except IndexError:
-            packer = Packer(
-                default=self._simplify, use_bin_type=True, strict_types=True, datetime=False, buf_size=_PACKER_SIZE
-            )
+            packer = Packer(default=self._simplify, use_bin_type=True, strict_types=True, datetime=False)
         data: bytes = packer.pack(value)
         if len(data) <= _PACKER_SIZE:
             self._packers.append(packer)
