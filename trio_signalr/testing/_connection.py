@@ -74,7 +74,7 @@ class Connection:
     Attributes:
         id: The connection id.
         protocol: What the client speaks.
-        request: The HTTP request that it came by; ``None`` in memory.
+        request: The HTTP request that it came by.
         client: What users hold of it.
         wire: The way to the client.
         calls: The hub methods that run.
@@ -92,7 +92,7 @@ class Connection:
         protocol: HubProtocol,
         drained: trio.Event,
         *,
-        request: Request | None = None,
+        request: Request,
         resumable: bool = False,
     ) -> None:
         options = shared.options

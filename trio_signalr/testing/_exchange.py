@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from ..protocols import TransferFormat
     from ._network import Socket
 
-__all__ = ["Exchange", "Receive", "Scope", "Send"]
+__all__ = ["Exchange", "Receive", "Scope", "Send", "read_request"]
 
 Message: TypeAlias = "MutableMapping[str, Any]"
 Scope: TypeAlias = "MutableMapping[str, Any]"
@@ -46,7 +46,7 @@ class Exchange:
         self._receive = receive
         self._send = send
         self._gone = False
-        self.request = _read_request(scope)
+        self.request = read_request(scope)
         self.method: str = "WEBSOCKET" if scope["type"] == "websocket" else scope["method"]
         self.socket = socket
 
@@ -128,7 +128,8 @@ class Exchange:
         await self._send({"type": "websocket.close", "code": 1000})
 
 
-def _read_request(scope: Scope) -> Request:
+def read_request(scope: Scope) -> Request:
+    """Return what an ASGI scope says of its request."""
     headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
     query = dict(parse_qsl(scope.get("query_string", b"").decode("latin-1"), keep_blank_values=True))
     kind, _, token = headers.get("authorization", "").partition(" ")

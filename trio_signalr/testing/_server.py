@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from .._open import as_protocol
 from .._typed import described_methods
-from ..errors import TransportError
-from ..negotiation import TRANSPORTS
+from ..errors import NegotiationError, TransportError
+from ..negotiation import TRANSPORTS, checked_transports
 from ._asgi import HubApp
 from ._calls import context
 from ._client import Client, Clients
@@ -260,13 +260,17 @@ class HubServer:
 
         Args:
             protocol: ``"json"``, ``"messagepack"``, or a ``HubProtocol``, which the server then speaks here too.
-            **options: As for ``open_hub``: ``handlers``, ``reconnect``, ``stateful_reconnect``, ``on_connected``,
-                ``max_message_size``, and all timeouts and intervals.
+            **options: All others of ``open_hub``. ``access_token`` and ``headers`` are what the server finds in
+                :attr:`Client.request`, and :meth:`require_token` judges them. The only transport is memory, whatever
+                ``transports`` allows, as long as one of those carries the protocol. ``http_client``, ``ssl_context``
+                and ``proxy`` have nothing to work on here.
 
         Yields:
             A connected :class:`HubConnection`.
 
         Raises:
+            NegotiationError: The server refused with a status; with ``skip_negotiation`` a ``TransportError``.
+            ValueError: ``http_client``, ``ssl_context`` or ``proxy`` was given, or options that make no sense.
             HandshakeError: The server refused.
             HubClosed: The connection ended; other errors as from ``open_hub``.
 
@@ -325,7 +329,7 @@ class HubServer:
         Cancellation: everything ends at once, and clients see broken connections.
         Checkpoint: entering and leaving are; leaving waits for methods and hooks to end, some seconds at most.
         """
-        names = _checked(transports)
+        names = checked_transports(transports)
         hub_app = HubApp(self._shared, names) if app is None else self._mounted
         return serve(hub_app, host=host, port=port, path=path, app=app)
 
@@ -335,19 +339,20 @@ class HubServer:
         """Refuse the next connections; over a network that is one for each negotiation.
 
         Args:
-            reason: A text to refuse the handshake with. Or an HTTP status to answer. Or the exception that opening the
-                transport raises in memory, a ``TransportError`` for one; over a network the connection breaks if it has
-                no ``status``.
+            reason: A text to refuse the handshake with. Or an HTTP status for the negotiation's answer. Or the
+                exception that opening the transport raises in memory, a ``TransportError`` for one; over a network the
+                connection breaks if it has no ``status``.
             times: How many; ``math.inf`` for all until :meth:`accept`.
             transport: Refuse only this one, by a status or an exception, although negotiation offers it; that has no
                 meaning in memory.
         """
         if isinstance(reason, int):
-            reason = TransportError(f"the server was told to refuse with {reason}", status=reason)
+            kind = NegotiationError if transport is None else TransportError
+            reason = kind(f"the server was told to refuse with {reason}", status=reason)
         if transport is None:
             self._shared.reception.plan(reason, times)
         elif isinstance(reason, Exception):
-            (name,) = _checked([transport])
+            (name,) = checked_transports(transport)
             self._shared.reception.plan_transport(name, reason, times)
         else:
             raise TypeError("a transport is refused by a status or an exception; only a handshake has a text")
@@ -372,7 +377,7 @@ class HubServer:
         self._shared.reception.plan(Redirect(url, access_token), times)
 
     def require_token(self, accepted: str | Callable[[str | None], object] | None) -> None:
-        """From now on answer 401 to every request that has not this bearer token; in memory there are none.
+        """From now on answer 401 to every request that has not this bearer token; in memory, when it connects.
 
         Args:
             accepted: The token; or a function, sync or async, of the token or ``None`` that says whether it will do;
@@ -394,11 +399,3 @@ class HubServer:
     def accept(self) -> None:
         """Take connections as usual again, whatever was planned for them; :meth:`require_token` is no plan."""
         self._shared.reception.clear()
-
-
-def _checked(transports: Iterable[str]) -> frozenset[str]:
-    names = frozenset([transports] if isinstance(transports, str) else transports)
-    known = [*TRANSPORTS.values()]
-    if not names or not names <= {*known}:
-        raise ValueError(f"transports must be some of {', '.join(map(repr, known))}, not {sorted(names, key=repr)}")
-    return names
