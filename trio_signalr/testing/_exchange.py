@@ -46,6 +46,7 @@ class Exchange:
         self._receive = receive
         self._send = send
         self._gone = False
+        self._has_more = True
         self.request = read_request(scope)
         self.method: str = "WEBSOCKET" if scope["type"] == "websocket" else scope["method"]
         self.socket = socket
@@ -57,17 +58,16 @@ class Exchange:
 
     # HTTP
 
-    async def read(self) -> bytes | None:
-        """Return the request's body; ``None`` if the client has left before its end."""
-        parts = []
-        more = True
-        while more:
+    async def read_some(self) -> bytes | None:
+        """Return the next piece of the request's body, ``b""`` at its end; ``None`` if the client has left before."""
+        data = b""
+        while not data and self._has_more:
             event = await self._receive()
             if event["type"] in DISCONNECTS:
                 return None
-            parts.append(event.get("body", b""))
-            more = event.get("more_body", False)
-        return b"".join(parts)
+            data = event.get("body", b"")
+            self._has_more = event.get("more_body", False)
+        return data
 
     async def answer(
         self, status: int, content: str | bytes = b"", content_type: str = TEXT, headers: Headers = ()

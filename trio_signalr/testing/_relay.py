@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import struct
 from contextlib import suppress
@@ -23,6 +24,9 @@ GRACE = 0.1
 """Seconds for what is under way to the client when the connection is cut or the client has ended its side."""
 
 SWITCHED = b"HTTP/1.1 101"
+UPGRADE = re.compile(rb"\r\nupgrade:[ \t]*websocket[ \t]*\r\n", re.IGNORECASE)
+END_OF_HEAD = b"\r\n\r\n"
+MAX_HEAD = 65536
 CLOSE_FRAME = 8
 MASK_SIZE = 4
 
@@ -62,6 +66,9 @@ class _Relayed:
         self._scope = trio.CancelScope()
         self._gates: dict[Direction, Gate] = {"to_server": Gate(), "to_client": Gate()}
         self._left: dict[Direction, int] = {}
+        self._upgrade = _UpgradeFinder()
+        self._answered = trio.Event()
+        self._answered.set()
         self._frames: _FrameWalker | None = None
         self._keeps = False
 
@@ -126,12 +133,15 @@ class _Relayed:
         """Pass on one way; what breaks it ends the other way too."""
         try:
             while data := await source.receive_some(READ_SIZE):
-                await self._gates[direction].passed()
-                self._look_at(direction, data)
-                await sink.send_all(self._up_to_limit(direction, data))
-                if self._left.get(direction) == 0:
-                    self._keeps = True
-                    self._scope.cancel()
+                for part in self._parts(direction, data):
+                    await self._gates[direction].passed()
+                    if direction == "to_server":
+                        await self._answered.wait()
+                    self._look_at(direction, part)
+                    await sink.send_all(self._up_to_limit(direction, part))
+                    if self._left.get(direction) == 0:
+                        self._keeps = True
+                        self._scope.cancel()
             await self._gates[direction].passed()
             await sink.send_eof()
             if direction == "to_server":
@@ -148,13 +158,51 @@ class _Relayed:
         self._left[direction] -= len(data)
         return data
 
+    def _parts(self, direction: Direction, data: bytes) -> list[bytes]:
+        """Return the data, cut behind the head of a request for a WebSocket."""
+        if direction == "to_client" or self._frames is not None:
+            return [data]
+        end = self._upgrade.end(data)
+        return [data] if end is None else [data[:end], data[end:]]
+
     def _look_at(self, direction: Direction, data: bytes) -> None:
-        """See whether it becomes a WebSocket; from then on the client sends frames."""
+        """See whether it becomes a WebSocket; from then on the client sends frames.
+
+        Those of a client that does not wait for the answer have to: they would make an end of hypercorn.
+        """
         if direction == "to_client":
+            self._answered.set()
             if self._frames is None and data.startswith(SWITCHED):
                 self._frames = _FrameWalker()
         elif self._frames is not None:
             self._frames.feed(data)
+        elif self._upgrade.asked:
+            self._upgrade.asked = False
+            self._answered = trio.Event()
+
+
+class _UpgradeFinder:
+    """Finds requests for a WebSocket among those that a client sends.
+
+    Attributes:
+        asked: Whether one was found; for others to reset.
+    """
+
+    def __init__(self) -> None:
+        self._head = b""
+        self.asked = False
+
+    def end(self, data: bytes) -> int | None:
+        """Return where in the data the head of such a request ends, if it does."""
+        if not (self._head or data.startswith(b"GET ")):
+            return None
+        before, self._head = len(self._head), self._head + data
+        end = self._head.find(END_OF_HEAD)
+        if end < 0 and len(self._head) < MAX_HEAD:
+            return None
+        head, self._head = self._head[: max(end, 0)], b""
+        self.asked = UPGRADE.search(head + b"\r\n") is not None
+        return end + len(END_OF_HEAD) - before if self.asked else None
 
 
 class _FrameWalker:
