@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 import secrets
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import trio
 
+from ..errors import TransportError
 from ..transports._memory import memory_transport_pair
 from ._incoming import Incoming
 from ._network import Network
@@ -85,11 +87,16 @@ class Entry:
             read: Returns the next piece of it; ``b""`` at the end, ``None`` if the client has left.
 
         Raises:
-            TransportError: The hub has ended the connection.
+            TransportError: The hub had ended the connection before. If it does so in between, it ignores the rest.
         """
         async with self._posting:
-            while data := await read():
+            if data := await read():
                 await self.near.send(data)
+            with suppress(TransportError):
+                while data and (data := await read()):
+                    await self.near.send(data)
+            while data:
+                data = await read()
         return data is not None
 
     def leave(self) -> None:

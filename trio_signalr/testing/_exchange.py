@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from urllib.parse import parse_qsl
 
 from ._records import Request
+from ._user_code import logger
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, MutableMapping
@@ -44,12 +45,22 @@ class Exchange:
     def __init__(self, scope: Scope, receive: Receive, send: Send, socket: Socket | None) -> None:
         self._scope = scope
         self._receive = receive
-        self._send = send
+        self._asgi_send = send
         self._gone = False
         self._has_more = True
         self.request = read_request(scope)
         self.method: str = "WEBSOCKET" if scope["type"] == "websocket" else scope["method"]
         self.socket = socket
+
+    async def _send(self, message: Message) -> None:
+        """Send what ASGI calls a message; nothing if the client has gone, and :meth:`gone` will tell.
+
+        Servers may raise then, says ASGI. hypercorn does when a client leaves in the middle of what it sends.
+        """
+        try:
+            await self._asgi_send(message)
+        except Exception as error:
+            logger.debug("nobody took the %s: %r", message["type"], error)
 
     def option(self, name: str) -> str | None:
         """Return a parameter of the query, whose name may come in any case."""

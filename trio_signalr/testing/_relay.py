@@ -80,8 +80,7 @@ class _Relayed:
     def cut(self, *, keep: bool = False) -> None:
         """Break it: the client sees a reset; with ``keep``, a plain end behind what was under way."""
         if keep and not self._keeps:
-            self._keeps = True
-            self._scope.deadline = trio.current_time() + GRACE
+            self._end_soon()
             self._gates["to_server"].shut()
         elif not keep:
             self._keeps = False
@@ -135,8 +134,8 @@ class _Relayed:
             while data := await source.receive_some(READ_SIZE):
                 for part in self._parts(direction, data):
                     await self._gates[direction].passed()
-                    if direction == "to_server":
-                        await self._answered.wait()
+                    if direction == "to_server" and not await self._may_go_on():
+                        return
                     self._look_at(direction, part)
                     await sink.send_all(self._up_to_limit(direction, part))
                     if self._left.get(direction) == 0:
@@ -145,9 +144,7 @@ class _Relayed:
             await self._gates[direction].passed()
             await sink.send_eof()
             if direction == "to_server":
-                # HTTP clients close, they do not half-close; hypercorn keeps its side open until an idle timeout.
-                self._keeps = True
-                self._scope.deadline = trio.current_time() + GRACE
+                self._end_soon()  # HTTP clients close, they do not half-close; hypercorn would wait for an idle timeout
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             self._scope.cancel()
 
@@ -162,14 +159,28 @@ class _Relayed:
         """Return the data, cut behind the head of a request for a WebSocket."""
         if direction == "to_client" or self._frames is not None:
             return [data]
-        end = self._upgrade.end(data)
-        return [data] if end is None else [data[:end], data[end:]]
+        end = self._upgrade.end(data) or len(data)
+        return [part for part in (data[:end], data[end:]) if part]
+
+    async def _may_go_on(self) -> bool:
+        """Wait for the answer to a request for a WebSocket; if that is no, what has come before it means nothing.
+
+        hypercorn would break down over either.
+        """
+        if not self._answered.is_set():
+            await self._answered.wait()
+            if self._frames is None:
+                self._end_soon()
+                return False
+        return True
+
+    def _end_soon(self) -> None:
+        """Let what is under way to the client arrive, and that is it."""
+        self._keeps = True
+        self._scope.deadline = trio.current_time() + GRACE
 
     def _look_at(self, direction: Direction, data: bytes) -> None:
-        """See whether it becomes a WebSocket; from then on the client sends frames.
-
-        Those of a client that does not wait for the answer have to: they would make an end of hypercorn.
-        """
+        """See whether it becomes a WebSocket; from then on the client sends frames."""
         if direction == "to_client":
             self._answered.set()
             if self._frames is None and data.startswith(SWITCHED):
