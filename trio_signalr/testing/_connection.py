@@ -125,6 +125,10 @@ class Connection:
         self.error: str | None = None
         self.drained = drained
 
+    def belongs_to(self, shared: Shared) -> bool:
+        """Whether it is a connection to that server."""
+        return self._shared is shared
+
     @property
     def transport(self) -> Transport:
         """What carries it now."""
@@ -483,11 +487,11 @@ class Connection:
     def join(self, group: str) -> None:
         """Be in a group, until the end or :meth:`leave`."""
         if self.alive:
-            self._shared.groups[group][self.id] = self.client
+            self._shared.join(group, self.client)
 
     def leave(self, group: str) -> None:
         """Be in it no more."""
-        self._shared.groups[group].pop(self.id, None)
+        self._shared.leave(group, self.client)
 
     async def wait_over(self) -> None:
         """Wait for the end; a checkpoint."""

@@ -58,7 +58,8 @@ class HubServer:
             poll, or that does not come back to a stateful connection, 15 by default.
         poll_timeout: Seconds until a poll is answered though there is nothing to tell, 90 by default.
         protocols: Hub protocols it speaks, as names or objects.
-        record: Keep what clients send, for :attr:`Client.received`.
+        record: Keep what clients send, for :attr:`Client.received`, and who has gone, for :meth:`client`. Both grow as
+            long as the server lives, which is what a test wants; ``False`` keeps neither, for a server that runs on.
     """
 
     def __init__(
@@ -204,7 +205,7 @@ class HubServer:
             RuntimeError: Neither is running in this task.
         """
         current = context.get()
-        if current is None or self._shared.clients.get(current.client.connection_id) is not current.client:
+        if current is None or not current.client._connection.belongs_to(self._shared):
             raise RuntimeError("there is a caller only inside a hub method or hook of this server")
         return current.client
 
@@ -215,7 +216,7 @@ class HubServer:
 
     def group(self, name: str) -> Clients:
         """Those who are connected and have joined that group: ``server.caller.join("tea")`` in a hub method."""
-        return Clients(self._shared.groups[name].values)
+        return Clients(lambda: self._shared.groups.get(name, {}).values())
 
     def client(self, connection_id: str | None) -> Client:
         """Return one client, who may have gone meanwhile.
@@ -224,10 +225,11 @@ class HubServer:
             connection_id: As :attr:`HubConnection.connection_id` says it.
 
         Raises:
-            KeyError: Nobody with that id ever shook hands.
+            KeyError: Nobody with that id ever shook hands; with ``record=False``, or has gone.
         """
         if connection_id is None or connection_id not in self._shared.clients:
-            raise KeyError(f"no client {connection_id!r} was ever connected")
+            known = "was ever connected" if self._shared.options.record else "is connected"
+            raise KeyError(f"no client {connection_id!r} {known}")
         return self._shared.clients[connection_id]
 
     def events(self) -> AbstractAsyncContextManager[trio.MemoryReceiveChannel[Event]]:
