@@ -32,9 +32,9 @@ class Demo:
     def __init__(self, clients: int, items: int) -> None:
         self.clients = clients
         self.items = items
-        self.server = HubServer(record=False)  # what clients have sent would be kept, and count as memory
+        self.server = HubServer(record=False, disconnect_timeout=60)  # nothing that clients have sent is kept
         self.server.method(self.Ticks)
-        self.door = trio.CapacityLimiter(50)  # all at once, they would wait longer than an HTTP request may take
+        self.door = trio.CapacityLimiter(20)  # all at once, they would wait longer than an HTTP request may take
         self.streaming = 0
         self.everybody_is_here = trio.Event()
         self.received = 0
