@@ -32,8 +32,9 @@ class Demo:
     def __init__(self, clients: int, items: int) -> None:
         self.clients = clients
         self.items = items
-        self.server = HubServer(record=False)  # what clients have sent would be kept, and count as memory
+        self.server = HubServer(record=False, disconnect_timeout=60)  # nothing that clients have sent is kept
         self.server.method(self.Ticks)
+        self.door = trio.CapacityLimiter(20)  # all at once, they would wait longer than an HTTP request may take
         self.streaming = 0
         self.everybody_is_here = trio.Event()
         self.received = 0
@@ -47,7 +48,10 @@ class Demo:
             yield number
 
     async def client(self, connect: Connect) -> None:
-        async with connect() as hub, hub.stream("Ticks", self.items, item_type=int) as ticks:
+        async with AsyncExitStack() as stack:
+            async with self.door:
+                hub = await stack.enter_async_context(connect())
+            ticks = await stack.enter_async_context(hub.stream("Ticks", self.items, item_type=int))
             async for _ in ticks:
                 self.received += 1
 

@@ -85,8 +85,7 @@ def add_calls(server: HubServer, logs: Logs) -> None:
 
     @server.method
     def Query(key: str) -> str | None:
-        request = server.caller.request
-        return None if request is None else request.query.get(key)
+        return server.caller.request.query.get(key)
 
     @server.method
     def TransportName() -> str:
@@ -328,7 +327,7 @@ def add_callbacks(server: HubServer) -> None:
 
 
 def probe_of(client: Client) -> str | None:
-    return None if client.request is None else client.request.query.get("probe")
+    return client.request.query.get("probe")
 
 
 def make_hub(logs: Logs, **options: Any) -> HubServer:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from ._http import negotiate
 from ._link import Link
 from .errors import NegotiationError, TransportError
-from .negotiation import TRANSPORTS, choose_transports, http_url, without_secrets
+from .negotiation import checked_transports, choose_transports, http_url, without_secrets
 from .transports.long_polling import open_long_polling
 from .transports.server_sent_events import open_server_sent_events
 from .transports.websockets import open_websocket
@@ -56,11 +56,9 @@ class HttpConnector:
     ) -> None:
         self._http = http
         self._url = http_url(url)
-        self._allowed = _checked(transports)
+        self._allowed = checked_transports(transports, skip_negotiation=skip_negotiation)
         self._skip_negotiation = skip_negotiation
         self._stateful_reconnect = stateful_reconnect
-        if skip_negotiation and "websockets" not in self._allowed:
-            raise ValueError("only WebSockets work without negotiation: transports must include 'websockets'")
 
     def __repr__(self) -> str:
         return f"<HttpConnector to {without_secrets(self._url)!r}>"
@@ -112,14 +110,6 @@ class HttpConnector:
         stateful = negotiated.stateful_reconnect and name == "websockets"
         transport = await stack.enter_async_context(opening())
         return Link(transport, negotiated.answer.connection_id, opening if stateful else None)
-
-
-def _checked(transports: Iterable[str]) -> frozenset[str]:
-    names = frozenset([transports] if isinstance(transports, str) else transports)
-    known = TRANSPORTS.values()
-    if not names or not names <= {*known}:
-        raise ValueError(f"transports must be some of {', '.join(map(repr, known))}, not {sorted(names, key=repr)}")
-    return names
 
 
 def _none_worked(negotiated: Negotiated, skipped: tuple[str, ...], failures: list[TransportError]) -> Exception:

@@ -28,6 +28,7 @@ __all__ = [
     "NegotiateAnswer",
     "Redirect",
     "TransportChoice",
+    "checked_transports",
     "choose_transports",
     "connect_url",
     "http_url",
@@ -307,6 +308,21 @@ class TransportChoice:
 
     candidates: tuple[str, ...]
     skipped: tuple[str, ...]
+
+
+def checked_transports(names: Iterable[str], *, skip_negotiation: bool = False) -> frozenset[str]:
+    """Return the transports of these names; one name may stand alone.
+
+    Raises:
+        ValueError: There is no such transport, or none at all; or there shall be no negotiation, and no WebSockets.
+    """
+    found = frozenset([names] if isinstance(names, str) else names)
+    known = TRANSPORTS.values()
+    if not found or not found <= {*known}:
+        raise ValueError(f"transports must be some of {', '.join(map(repr, known))}, not {sorted(found, key=repr)}")
+    if skip_negotiation and "websockets" not in found:
+        raise ValueError("only WebSockets work without negotiation: transports must include 'websockets'")
+    return found
 
 
 def choose_transports(

@@ -415,7 +415,6 @@ async def test_a_plain_proxy_forwards(aspnetcore: HubProcess, transport: str) ->
 @each_transport
 @pytest.mark.parametrize("secure", [False, True])
 async def test_a_socks_proxy(aspnetcore: HubProcess, transport: str, secure: bool) -> None:
-    pytest.importorskip("socksio", reason="SOCKS needs httpx[socks]")
     async with open_tls_gate(aspnetcore.port, server_context()) as url, open_socks_proxy() as proxy:
         url = url if secure else aspnetcore.base_url
         options: dict[str, Any] = {"transports": [transport], "ssl_context": client_context()}

@@ -52,7 +52,9 @@ async def test_garbage(detailed: bool, protocol: str) -> None:
         assert isinstance(close, Close)
         assert close.allow_reconnect
         assert close.error is not None
-        assert close.error == HEAD if not detailed else close.error.startswith(f"{HEAD} ProtocolError: malformed")
+        assert (
+            close.error == HEAD if not detailed else close.error.startswith(f"{HEAD} InvalidDataException: malformed")
+        )
 
 
 @pytest.mark.parametrize("detailed", [False, True])
@@ -60,7 +62,7 @@ async def test_message_over_the_limit(detailed: bool, protocol: str) -> None:
     async with open_raw(HubServer(detailed_errors=detailed), protocol) as raw:
         await raw.call("Unknown", "x" * 32_768)
         detail = (
-            " ProtocolError: The maximum message size of 32768B was exceeded. "
+            " InvalidDataException: The maximum message size of 32768B was exceeded. "
             "The message size can be configured in AddHubOptions."
         )
         assert await raw.rest_of_connection() == [Close(HEAD + (detail if detailed else ""), allow_reconnect=True)]

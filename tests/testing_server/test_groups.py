@@ -90,3 +90,27 @@ async def test_others_from_inside_a_method() -> None:
         assert await room.all_heard() == {"c1": ["hello"], "c2": ["hello"]}
     with pytest.raises(RuntimeError, match="caller"):
         _ = room.server.caller
+
+
+async def test_a_server_that_does_not_record_forgets_who_has_gone() -> None:
+    server, last_words = HubServer(record=False), list[str]()
+
+    @server.method
+    def Join(group: str) -> None:
+        server.caller.join(group)
+
+    @server.on_disconnected
+    def note(client: Client) -> None:
+        last_words.append(server.caller.connection_id)
+
+    everybody = server.group("c2")
+    for number in range(1, 4):
+        async with server.connect() as hub:
+            await hub.invoke("Join", hub.connection_id)
+            client = server.client(hub.connection_id)
+            assert client.received == []
+            assert list(everybody) == ([client] if number == 2 else []), "as it is at the moment of asking"
+        with pytest.raises(KeyError, match=f"no client 'c{number}' is connected"):
+            server.client(f"c{number}")
+    assert last_words == ["c1", "c2", "c3"]
+    assert (server._shared.clients, server._shared.groups) == ({}, {})

@@ -67,7 +67,9 @@ async def test_refused(request_: bytes, error: str) -> None:
 
 async def test_malformed_in_detail() -> None:
     answer = await answer_to(HubServer(detailed_errors=True), b'{"protocol":"json"}\x1e')
-    text = b"An unexpected error occurred during connection handshake. HandshakeError: malformed handshake request"
+    text = (
+        b"An unexpected error occurred during connection handshake. InvalidDataException: malformed handshake request"
+    )
     assert answer.startswith(b'{"error":"' + text)
 
 

@@ -145,7 +145,7 @@ async def test_arguments_that_do_not_fit(args: tuple[Any, ...], detail: str, det
     server.method(add)
     expected = "Failed to invoke 'add' due to an error on the server."
     if detailed:
-        expected += f" PayloadError: {detail}"
+        expected += f" InvalidDataException: {detail}"
     assert await error_of(server, protocol, "add", *args) == expected
 
 
@@ -161,7 +161,7 @@ async def test_expected_arguments_are_counted_without_uploads(protocol: str) -> 
             yield item
 
     text = await error_of(server, protocol, "Both", none())
-    assert text.endswith("PayloadError: Invocation provides 0 argument(s) but target expects 1 or more.")
+    assert text.endswith("InvalidDataException: Invocation provides 0 argument(s) but target expects 1 or more.")
 
 
 @pytest.mark.parametrize(

@@ -216,13 +216,11 @@ class HubApp:
         if entry.transport == "websockets":
             raise _RefusedError(405, NO_POST)
         with entry.network.used(exchange.socket):
-            data = await exchange.read()
             try:
-                if data:
-                    await entry.bring(data)
+                complete = await entry.bring(exchange.read_some)
             except TransportError:
                 raise _RefusedError(404, UNKNOWN_ID) from None
-            if data is not None:
+            if complete:
                 await exchange.answer(200)
 
     async def _delete(self, exchange: Exchange) -> None:

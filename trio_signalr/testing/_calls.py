@@ -131,8 +131,10 @@ class Calls:
             if method is None:
                 raise HubException(_texts.NO_METHOD)
             return method, method.bind(message.arguments, self.wire.protocol)
-        except (HubException, PayloadError, TypeError) as error:  # TypeError: nothing can be converted to its type
+        except HubException as error:
             raise self._refused(_texts.BAD_CALL.format(message.target), error) from error
+        except (PayloadError, TypeError) as error:  # TypeError: nothing can be converted to its type
+            raise self._refused(_texts.BAD_CALL.format(message.target), _texts.invalid_data(error)) from error
 
     def _check(self, message: Invocation[Raw] | StreamInvocation[Raw], method: Method) -> None:
         """See that the method can be called in this way, now."""

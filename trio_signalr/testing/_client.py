@@ -61,8 +61,11 @@ class Client:
         return self._connection.transport.name
 
     @property
-    def request(self) -> Request | None:
-        """The HTTP request that opened the transport, with its query, headers and token; ``None`` in memory."""
+    def request(self) -> Request:
+        """The HTTP request that opened the transport, with its query, headers and token.
+
+        In memory, what it would have been: the headers and the token are those given to :meth:`HubServer.connect`.
+        """
         return self._connection.request
 
     @property

@@ -17,14 +17,17 @@ from .._endings import choose_error, raise_as_is
 from .._hub import run_hub
 from .._link import Link
 from .._open import as_protocol, connection_options
-from ..errors import TransportError
+from ..errors import NegotiationError, TransportError
 from ..transports._memory import memory_transport_pair
 from ._incoming import Incoming
+from ._memory_http import MemoryHttp
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+    import ssl
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping
 
     from .._handlers import Handler
+    from .._http import AccessToken, HttpClient, Proxy
     from .._hub import HubConnection
     from ..protocols import HubProtocol
     from ..retry import RetryPolicy
@@ -33,10 +36,22 @@ if TYPE_CHECKING:
 
 __all__ = ["ConnectOptions", "connect", "open_server_side"]
 
+HTTP_OPTIONS = {
+    *("transports", "skip_negotiation", "access_token", "headers"),
+    *("http_client", "ssl_context", "proxy"),
+}
+
 
 class ConnectOptions(TypedDict, total=False):
-    """Options that mean the same as for ``open_hub``."""
+    """All options of ``open_hub``."""
 
+    transports: Iterable[str]
+    skip_negotiation: bool
+    access_token: AccessToken | None
+    headers: Mapping[str, str] | None
+    http_client: HttpClient | None
+    ssl_context: ssl.SSLContext | None
+    proxy: Proxy | None
     handlers: Mapping[str, Handler] | None
     reconnect: RetryPolicy | bool | None
     stateful_reconnect: bool
@@ -57,24 +72,30 @@ async def connect(
     others: dict[str, Any] = {**options}
     handlers = others.pop("handlers", None)
     stateful = others.pop("stateful_reconnect", False)
+    http = MemoryHttp(**{name: others.pop(name) for name in HTTP_OPTIONS & others.keys()})
     settings = connection_options(**others)
     spoken = () if isinstance(protocol, str) else (codec,)
-    async with open_server_side(shared, spoken, stateful_reconnect=stateful) as connector:
+    async with open_server_side(shared, spoken, http, stateful_reconnect=stateful) as connector:
         async with run_hub(connector, codec, settings, handlers) as hub:
             yield hub
 
 
 @asynccontextmanager
 async def open_server_side(
-    shared: Shared, protocols: tuple[HubProtocol, ...], *, stateful_reconnect: bool = False
+    shared: Shared,
+    protocols: tuple[HubProtocol, ...],
+    http: MemoryHttp | None = None,
+    *,
+    stateful_reconnect: bool = False,
 ) -> AsyncGenerator[MemoryConnector]:
     """The tasks of the server's side. What the block raises comes out as it is, once they have ended."""
     body_error: BaseException | None = None
     came_out: BaseException | None = None
     try:
         async with trio.open_nursery() as nursery:
-            resumable = stateful_reconnect and shared.options.stateful_reconnect
-            connector = MemoryConnector(shared, protocols, nursery, resumable=resumable)
+            http = http or MemoryHttp()
+            resumable = stateful_reconnect and shared.options.stateful_reconnect and http.may_resume
+            connector = MemoryConnector(shared, protocols, http, nursery, resumable=resumable)
             try:
                 yield connector
             except Exception as error:
@@ -98,15 +119,23 @@ class MemoryConnector:
     Args:
         shared: What all connections of the server share.
         protocols: Hub protocols that the server does not have by itself.
+        http: What the client's requests would bring.
         nursery: Where the server's side runs.
         resumable: Whether both sides want stateful reconnect.
     """
 
     def __init__(
-        self, shared: Shared, protocols: tuple[HubProtocol, ...], nursery: trio.Nursery, *, resumable: bool
+        self,
+        shared: Shared,
+        protocols: tuple[HubProtocol, ...],
+        http: MemoryHttp,
+        nursery: trio.Nursery,
+        *,
+        resumable: bool,
     ) -> None:
         self._shared = shared
         self._protocols = protocols
+        self._http = http
         self._nursery = nursery
         self._resumable = resumable
         self._served: list[tuple[Incoming, trio.CancelScope]] = []
@@ -115,21 +144,33 @@ class MemoryConnector:
     async def open_link(self, protocol: HubProtocol, *, max_message_size: float) -> AsyncGenerator[Link]:
         """See :meth:`Connector.open_link`."""
         await trio.lowlevel.checkpoint()
-        plan = self._shared.reception.next()
+        self._http.check(protocol)
+        request = await self._http.ask(self._shared)
+        try:
+            plan = self._shared.reception.next()
+        except NegotiationError as error:
+            raise self._http.refusal(str(error), error.status) from None
         client_end, server_end = memory_transport_pair()
-        incoming = Incoming(self._shared, server_end, self._protocols, plan=plan, resumable=self._resumable)
+        incoming = Incoming(
+            self._shared, server_end, self._protocols, plan=plan, request=request, resumable=self._resumable
+        )
         scope = trio.CancelScope(shield=True)
         self._served.append((incoming, scope))
         self._nursery.start_soon(self._serve, incoming, scope, name=f"trio_signalr.testing connection {incoming.id}")
         try:
-            yield Link(client_end, incoming.id, partial(self._reopen, incoming) if self._resumable else None)
+            id_ = incoming.id if self._http.negotiates else None
+            yield Link(client_end, id_, partial(self._reopen, incoming) if self._resumable else None)
         finally:
             await trio.aclose_forcefully(client_end)
 
     @asynccontextmanager
     async def _reopen(self, incoming: Incoming) -> AsyncGenerator[Transport]:
         await trio.lowlevel.checkpoint()
-        self._shared.reception.check_resume()
+        await self._http.ask(self._shared, resuming=True)
+        try:
+            self._shared.reception.check_resume()
+        except NegotiationError as error:
+            raise self._http.refusal(str(error), error.status, resuming=True) from None
         client_end, server_end = memory_transport_pair()
         if not incoming.resume(server_end):
             raise TransportError(f"the server has forgotten connection {incoming.id}", status=404)

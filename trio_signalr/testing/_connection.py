@@ -42,7 +42,8 @@ from ._calls import Calls, Context, context
 from ._client import Client
 from ._line import Line
 from ._records import Received, plain
-from ._texts import CLIENT_SILENT, CLOSED, LOST_MESSAGES, describe, size_exceeded
+from ._strictness import server_parser
+from ._texts import CLIENT_SILENT, CLOSED, LOST_MESSAGES, OperationCanceledException, describe, invalid_data
 from ._transport import HttpTransport, ServerEnd
 from ._uploads import Uploads
 from ._user_code import call, cancellation_alone, logger
@@ -74,7 +75,7 @@ class Connection:
     Attributes:
         id: The connection id.
         protocol: What the client speaks.
-        request: The HTTP request that it came by; ``None`` in memory.
+        request: The HTTP request that it came by.
         client: What users hold of it.
         wire: The way to the client.
         calls: The hub methods that run.
@@ -92,7 +93,7 @@ class Connection:
         protocol: HubProtocol,
         drained: trio.Event,
         *,
-        request: Request | None = None,
+        request: Request,
         resumable: bool = False,
     ) -> None:
         options = shared.options
@@ -123,6 +124,10 @@ class Connection:
         self.alive: bool = True
         self.error: str | None = None
         self.drained = drained
+
+    def belongs_to(self, shared: Shared) -> bool:
+        """Whether it is a connection to that server."""
+        return self._shared is shared
 
     @property
     def transport(self) -> Transport:
@@ -231,7 +236,7 @@ class Connection:
         self.drained.set()
 
     async def _take_all(self, data: bytes) -> None:
-        parser = self.protocol.parser(max_message_size=self._options.max_message_size)
+        parser = server_parser(self.protocol, self._options.max_message_size)
         try:
             while True:
                 self._take(parser, data)
@@ -240,7 +245,7 @@ class Connection:
                 if not data:
                     return
         except ProtocolError as exc:
-            error = size_exceeded(exc, self._options.max_message_size)
+            error = invalid_data(exc, self._options.max_message_size)
         self._inbox.finish(lambda: self._end_with(error, allow_reconnect=True))
         while await self._receive():
             pass  # means nothing any more, but its end does
@@ -249,7 +254,6 @@ class Connection:
         await self._incoming.passed()
         data = await self._receive_from_any()
         await self._incoming.passed()
-        self._last_heard = trio.current_time()
         return data
 
     async def _receive_from_any(self) -> bytes:
@@ -264,6 +268,7 @@ class Connection:
 
     def _take(self, parser: MessageParser, data: bytes) -> None:
         while messages := parser.feed(data):
+            self._last_heard = trio.current_time()
             if self._replay is not None:
                 messages = self._not_seen_before(messages, self._replay)
             for message in messages:
@@ -358,7 +363,7 @@ class Connection:
             now = trio.current_time()
             heard = now if self._inbox.blocked or self._line.lost else self._last_heard
             if now >= heard + timeout:
-                return self._end_with(TimeoutError(CLIENT_SILENT), allow_reconnect=True)
+                return self._end_with(OperationCanceledException(CLIENT_SILENT), allow_reconnect=True)
             await trio.sleep_until(heard + timeout)
 
     # Hooks
@@ -482,11 +487,11 @@ class Connection:
     def join(self, group: str) -> None:
         """Be in a group, until the end or :meth:`leave`."""
         if self.alive:
-            self._shared.groups[group][self.id] = self.client
+            self._shared.join(group, self.client)
 
     def leave(self, group: str) -> None:
         """Be in it no more."""
-        self._shared.groups[group].pop(self.id, None)
+        self._shared.leave(group, self.client)
 
     async def wait_over(self) -> None:
         """Wait for the end; a checkpoint."""

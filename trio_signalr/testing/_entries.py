@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import math
 import secrets
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import trio
 
+from ..errors import TransportError
 from ..transports._memory import memory_transport_pair
 from ._incoming import Incoming
 from ._network import Network
 from ._transport import HttpTransport
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Awaitable, Callable, Iterator
 
     from ._reception import Plan
     from ._records import Request
@@ -78,14 +80,24 @@ class Entry:
         """Go on with another transport; ``False`` if it is too late."""
         return self._incoming is not None and self._incoming.resume(transport)
 
-    async def bring(self, data: bytes) -> None:
-        """Take in what a request brings.
+    async def bring(self, read: Callable[[], Awaitable[bytes | None]]) -> bool:
+        """Take in what a request brings, as fast as the hub takes it; ``False`` if the client leaves in between.
+
+        Args:
+            read: Returns the next piece of it; ``b""`` at the end, ``None`` if the client has left.
 
         Raises:
-            TransportError: The hub has ended the connection.
+            TransportError: The hub had ended the connection before. If it does so in between, it ignores the rest.
         """
         async with self._posting:
-            await self.near.send(data)
+            if data := await read():
+                await self.near.send(data)
+            with suppress(TransportError):
+                while data and (data := await read()):
+                    await self.near.send(data)
+            while data:
+                data = await read()
+        return data is not None
 
     def leave(self) -> None:
         """The client says that it has gone, once all that it has sent is handled."""

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from urllib.parse import parse_qsl
 
 from ._records import Request
+from ._user_code import logger
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, MutableMapping
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from ..protocols import TransferFormat
     from ._network import Socket
 
-__all__ = ["Exchange", "Receive", "Scope", "Send"]
+__all__ = ["Exchange", "Receive", "Scope", "Send", "read_request"]
 
 Message: TypeAlias = "MutableMapping[str, Any]"
 Scope: TypeAlias = "MutableMapping[str, Any]"
@@ -44,11 +45,22 @@ class Exchange:
     def __init__(self, scope: Scope, receive: Receive, send: Send, socket: Socket | None) -> None:
         self._scope = scope
         self._receive = receive
-        self._send = send
+        self._asgi_send = send
         self._gone = False
-        self.request = _read_request(scope)
+        self._has_more = True
+        self.request = read_request(scope)
         self.method: str = "WEBSOCKET" if scope["type"] == "websocket" else scope["method"]
         self.socket = socket
+
+    async def _send(self, message: Message) -> None:
+        """Send what ASGI calls a message; nothing if the client has gone, and :meth:`gone` will tell.
+
+        Servers may raise then, says ASGI. hypercorn does when a client leaves in the middle of what it sends.
+        """
+        try:
+            await self._asgi_send(message)
+        except Exception as error:
+            logger.debug("nobody took the %s: %r", message["type"], error)
 
     def option(self, name: str) -> str | None:
         """Return a parameter of the query, whose name may come in any case."""
@@ -57,17 +69,16 @@ class Exchange:
 
     # HTTP
 
-    async def read(self) -> bytes | None:
-        """Return the request's body; ``None`` if the client has left before its end."""
-        parts = []
-        more = True
-        while more:
+    async def read_some(self) -> bytes | None:
+        """Return the next piece of the request's body, ``b""`` at its end; ``None`` if the client has left before."""
+        data = b""
+        while not data and self._has_more:
             event = await self._receive()
             if event["type"] in DISCONNECTS:
                 return None
-            parts.append(event.get("body", b""))
-            more = event.get("more_body", False)
-        return b"".join(parts)
+            data = event.get("body", b"")
+            self._has_more = event.get("more_body", False)
+        return data
 
     async def answer(
         self, status: int, content: str | bytes = b"", content_type: str = TEXT, headers: Headers = ()
@@ -128,7 +139,8 @@ class Exchange:
         await self._send({"type": "websocket.close", "code": 1000})
 
 
-def _read_request(scope: Scope) -> Request:
+def read_request(scope: Scope) -> Request:
+    """Return what an ASGI scope says of its request."""
     headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
     query = dict(parse_qsl(scope.get("query_string", b"").decode("latin-1"), keep_blank_values=True))
     kind, _, token = headers.get("authorization", "").partition(" ")

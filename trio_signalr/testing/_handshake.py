@@ -12,7 +12,7 @@ import trio
 
 from ..errors import HandshakeError
 from ..protocols.handshake import HandshakeReader, parse_request
-from ._texts import BAD_HANDSHAKE, HANDSHAKE_CANCELED, NO_FORMAT, NO_PROTOCOL, NO_VERSION, describe
+from ._texts import BAD_HANDSHAKE, HANDSHAKE_CANCELED, NO_FORMAT, NO_PROTOCOL, NO_VERSION, describe, invalid_data
 from ._transport import HttpTransport
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ async def shake_hands(
         try:
             request = await _receive(transport, options.max_message_size)
         except HandshakeError as error:
-            text = describe(BAD_HANDSHAKE, error, detailed=options.detailed_errors)
+            text = describe(BAD_HANDSHAKE, invalid_data(error), detailed=options.detailed_errors)
             raise HandshakeRefusedError(text) from error
         return None if request is None else _accept(*request, protocols, transport)
     raise HandshakeRefusedError(HANDSHAKE_CANCELED)

@@ -36,7 +36,7 @@ class Incoming:
         protocols: Hub protocols that are understood here besides the server's own.
         connection_id: What negotiation has told the client; a new one without it.
         plan: How to receive it.
-        request: The HTTP request that it came by, if any.
+        request: The HTTP request that it came by.
         resumable: Whether negotiation has promised stateful reconnect.
 
     Attributes:
@@ -52,7 +52,7 @@ class Incoming:
         connection_id: str | None = None,
         *,
         plan: Plan = None,
-        request: Request | None = None,
+        request: Request,
         resumable: bool = False,
     ) -> None:
         self._plan = plan

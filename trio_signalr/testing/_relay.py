@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import struct
 from contextlib import suppress
@@ -23,6 +24,9 @@ GRACE = 0.1
 """Seconds for what is under way to the client when the connection is cut or the client has ended its side."""
 
 SWITCHED = b"HTTP/1.1 101"
+UPGRADE = re.compile(rb"\r\nupgrade:[ \t]*websocket[ \t]*\r\n", re.IGNORECASE)
+END_OF_HEAD = b"\r\n\r\n"
+MAX_HEAD = 65536
 CLOSE_FRAME = 8
 MASK_SIZE = 4
 
@@ -62,6 +66,9 @@ class _Relayed:
         self._scope = trio.CancelScope()
         self._gates: dict[Direction, Gate] = {"to_server": Gate(), "to_client": Gate()}
         self._left: dict[Direction, int] = {}
+        self._upgrade = _UpgradeFinder()
+        self._answered = trio.Event()
+        self._answered.set()
         self._frames: _FrameWalker | None = None
         self._keeps = False
 
@@ -73,8 +80,7 @@ class _Relayed:
     def cut(self, *, keep: bool = False) -> None:
         """Break it: the client sees a reset; with ``keep``, a plain end behind what was under way."""
         if keep and not self._keeps:
-            self._keeps = True
-            self._scope.deadline = trio.current_time() + GRACE
+            self._end_soon()
             self._gates["to_server"].shut()
         elif not keep:
             self._keeps = False
@@ -126,18 +132,19 @@ class _Relayed:
         """Pass on one way; what breaks it ends the other way too."""
         try:
             while data := await source.receive_some(READ_SIZE):
-                await self._gates[direction].passed()
-                self._look_at(direction, data)
-                await sink.send_all(self._up_to_limit(direction, data))
-                if self._left.get(direction) == 0:
-                    self._keeps = True
-                    self._scope.cancel()
+                for part in self._parts(direction, data):
+                    await self._gates[direction].passed()
+                    if direction == "to_server" and not await self._may_go_on():
+                        return
+                    self._look_at(direction, part)
+                    await sink.send_all(self._up_to_limit(direction, part))
+                    if self._left.get(direction) == 0:
+                        self._keeps = True
+                        self._scope.cancel()
             await self._gates[direction].passed()
             await sink.send_eof()
             if direction == "to_server":
-                # HTTP clients close, they do not half-close; hypercorn keeps its side open until an idle timeout.
-                self._keeps = True
-                self._scope.deadline = trio.current_time() + GRACE
+                self._end_soon()  # HTTP clients close, they do not half-close; hypercorn would wait for an idle timeout
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             self._scope.cancel()
 
@@ -148,13 +155,65 @@ class _Relayed:
         self._left[direction] -= len(data)
         return data
 
+    def _parts(self, direction: Direction, data: bytes) -> list[bytes]:
+        """Return the data, cut behind the head of a request for a WebSocket."""
+        if direction == "to_client" or self._frames is not None:
+            return [data]
+        end = self._upgrade.end(data) or len(data)
+        return [part for part in (data[:end], data[end:]) if part]
+
+    async def _may_go_on(self) -> bool:
+        """Wait for the answer to a request for a WebSocket; if that is no, what has come before it means nothing.
+
+        hypercorn would break down over either.
+        """
+        if not self._answered.is_set():
+            await self._answered.wait()
+            if self._frames is None:
+                self._end_soon()
+                return False
+        return True
+
+    def _end_soon(self) -> None:
+        """Let what is under way to the client arrive, and that is it."""
+        self._keeps = True
+        self._scope.deadline = trio.current_time() + GRACE
+
     def _look_at(self, direction: Direction, data: bytes) -> None:
         """See whether it becomes a WebSocket; from then on the client sends frames."""
         if direction == "to_client":
+            self._answered.set()
             if self._frames is None and data.startswith(SWITCHED):
                 self._frames = _FrameWalker()
         elif self._frames is not None:
             self._frames.feed(data)
+        elif self._upgrade.asked:
+            self._upgrade.asked = False
+            self._answered = trio.Event()
+
+
+class _UpgradeFinder:
+    """Finds requests for a WebSocket among those that a client sends.
+
+    Attributes:
+        asked: Whether one was found; for others to reset.
+    """
+
+    def __init__(self) -> None:
+        self._head = b""
+        self.asked = False
+
+    def end(self, data: bytes) -> int | None:
+        """Return where in the data the head of such a request ends, if it does."""
+        if not (self._head or data.startswith(b"GET ")):
+            return None
+        before, self._head = len(self._head), self._head + data
+        end = self._head.find(END_OF_HEAD)
+        if end < 0 and len(self._head) < MAX_HEAD:
+            return None
+        head, self._head = self._head[: max(end, 0)], b""
+        self.asked = UPGRADE.search(head + b"\r\n") is not None
+        return end + len(END_OF_HEAD) - before if self.asked else None
 
 
 class _FrameWalker:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from .._open import as_protocol
 from .._typed import described_methods
-from ..errors import TransportError
-from ..negotiation import TRANSPORTS
+from ..errors import NegotiationError, TransportError
+from ..negotiation import TRANSPORTS, checked_transports
 from ._asgi import HubApp
 from ._calls import context
 from ._client import Client, Clients
@@ -58,7 +58,8 @@ class HubServer:
             poll, or that does not come back to a stateful connection, 15 by default.
         poll_timeout: Seconds until a poll is answered though there is nothing to tell, 90 by default.
         protocols: Hub protocols it speaks, as names or objects.
-        record: Keep what clients send, for :attr:`Client.received`.
+        record: Keep what clients send, for :attr:`Client.received`, and who has gone, for :meth:`client`. Both grow as
+            long as the server lives, which is what a test wants; ``False`` keeps neither, for a server that runs on.
     """
 
     def __init__(
@@ -204,7 +205,7 @@ class HubServer:
             RuntimeError: Neither is running in this task.
         """
         current = context.get()
-        if current is None or self._shared.clients.get(current.client.connection_id) is not current.client:
+        if current is None or not current.client._connection.belongs_to(self._shared):
             raise RuntimeError("there is a caller only inside a hub method or hook of this server")
         return current.client
 
@@ -215,7 +216,7 @@ class HubServer:
 
     def group(self, name: str) -> Clients:
         """Those who are connected and have joined that group: ``server.caller.join("tea")`` in a hub method."""
-        return Clients(self._shared.groups[name].values)
+        return Clients(lambda: self._shared.groups.get(name, {}).values())
 
     def client(self, connection_id: str | None) -> Client:
         """Return one client, who may have gone meanwhile.
@@ -224,10 +225,11 @@ class HubServer:
             connection_id: As :attr:`HubConnection.connection_id` says it.
 
         Raises:
-            KeyError: Nobody with that id ever shook hands.
+            KeyError: Nobody with that id ever shook hands; with ``record=False``, or has gone.
         """
         if connection_id is None or connection_id not in self._shared.clients:
-            raise KeyError(f"no client {connection_id!r} was ever connected")
+            known = "was ever connected" if self._shared.options.record else "is connected"
+            raise KeyError(f"no client {connection_id!r} {known}")
         return self._shared.clients[connection_id]
 
     def events(self) -> AbstractAsyncContextManager[trio.MemoryReceiveChannel[Event]]:
@@ -260,13 +262,17 @@ class HubServer:
 
         Args:
             protocol: ``"json"``, ``"messagepack"``, or a ``HubProtocol``, which the server then speaks here too.
-            **options: As for ``open_hub``: ``handlers``, ``reconnect``, ``stateful_reconnect``, ``on_connected``,
-                ``max_message_size``, and all timeouts and intervals.
+            **options: All others of ``open_hub``. ``access_token`` and ``headers`` are what the server finds in
+                :attr:`Client.request`, and :meth:`require_token` judges them. The only transport is memory, whatever
+                ``transports`` allows, as long as one of those carries the protocol. ``http_client``, ``ssl_context``
+                and ``proxy`` have nothing to work on here.
 
         Yields:
             A connected :class:`HubConnection`.
 
         Raises:
+            NegotiationError: The server refused with a status; with ``skip_negotiation`` a ``TransportError``.
+            ValueError: ``http_client``, ``ssl_context`` or ``proxy`` was given, or options that make no sense.
             HandshakeError: The server refused.
             HubClosed: The connection ended; other errors as from ``open_hub``.
 
@@ -325,7 +331,7 @@ class HubServer:
         Cancellation: everything ends at once, and clients see broken connections.
         Checkpoint: entering and leaving are; leaving waits for methods and hooks to end, some seconds at most.
         """
-        names = _checked(transports)
+        names = checked_transports(transports)
         hub_app = HubApp(self._shared, names) if app is None else self._mounted
         return serve(hub_app, host=host, port=port, path=path, app=app)
 
@@ -335,19 +341,20 @@ class HubServer:
         """Refuse the next connections; over a network that is one for each negotiation.
 
         Args:
-            reason: A text to refuse the handshake with. Or an HTTP status to answer. Or the exception that opening the
-                transport raises in memory, a ``TransportError`` for one; over a network the connection breaks if it has
-                no ``status``.
+            reason: A text to refuse the handshake with. Or an HTTP status for the negotiation's answer. Or the
+                exception that opening the transport raises in memory, a ``TransportError`` for one; over a network the
+                connection breaks if it has no ``status``.
             times: How many; ``math.inf`` for all until :meth:`accept`.
             transport: Refuse only this one, by a status or an exception, although negotiation offers it; that has no
                 meaning in memory.
         """
         if isinstance(reason, int):
-            reason = TransportError(f"the server was told to refuse with {reason}", status=reason)
+            kind = NegotiationError if transport is None else TransportError
+            reason = kind(f"the server was told to refuse with {reason}", status=reason)
         if transport is None:
             self._shared.reception.plan(reason, times)
         elif isinstance(reason, Exception):
-            (name,) = _checked([transport])
+            (name,) = checked_transports(transport)
             self._shared.reception.plan_transport(name, reason, times)
         else:
             raise TypeError("a transport is refused by a status or an exception; only a handshake has a text")
@@ -372,7 +379,7 @@ class HubServer:
         self._shared.reception.plan(Redirect(url, access_token), times)
 
     def require_token(self, accepted: str | Callable[[str | None], object] | None) -> None:
-        """From now on answer 401 to every request that has not this bearer token; in memory there are none.
+        """From now on answer 401 to every request that has not this bearer token; in memory, when it connects.
 
         Args:
             accepted: The token; or a function, sync or async, of the token or ``None`` that says whether it will do;
@@ -394,11 +401,3 @@ class HubServer:
     def accept(self) -> None:
         """Take connections as usual again, whatever was planned for them; :meth:`require_token` is no plan."""
         self._shared.reception.clear()
-
-
-def _checked(transports: Iterable[str]) -> frozenset[str]:
-    names = frozenset([transports] if isinstance(transports, str) else transports)
-    known = [*TRANSPORTS.values()]
-    if not names or not names <= {*known}:
-        raise ValueError(f"transports must be some of {', '.join(map(repr, known))}, not {sorted(names, key=repr)}")
-    return names

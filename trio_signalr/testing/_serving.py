@@ -68,7 +68,7 @@ async def _open_port(
     stop, accepting = trio.Event(), trio.CancelScope()
     (bound,) = await nursery.start(partial(hypercorn_serve, app, config, shutdown_trigger=stop.wait, mode="asgi"))
     relay = Relay(_address(bound))
-    listeners = await trio.open_tcp_listeners(port, host=host, backlog=BACKLOG)
+    listeners = await _listen(host, port)
     nursery.start_soon(_accept, accepting, relay, listeners)
     try:
         yield listeners
@@ -80,6 +80,15 @@ async def _open_port(
             relay.cut()  # hypercorn shields what it sends: it would wait for clients that take nothing
             stop.set()
             accepting.cancel()
+
+
+async def _listen(host: str, port: int) -> list[trio.SocketListener]:
+    try:
+        return await trio.open_tcp_listeners(port, host=host, backlog=BACKLOG)
+    except OSError as error:
+        if error.errno is not None and error.strerror:
+            error.strerror = f"no listening at {host}, port {port}: {error.strerror}"
+        raise
 
 
 def _hypercorn() -> tuple[Callable[..., Awaitable[None]], Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import defaultdict
 from contextlib import asynccontextmanager
 from itertools import count
 from typing import TYPE_CHECKING
@@ -34,7 +33,7 @@ class Shared:
         methods: What can be called.
         on_connected: Hooks, in order.
         on_disconnected: Hooks, in order.
-        clients: Everybody who ever shook hands, by connection id.
+        clients: Everybody who ever shook hands, by connection id; without ``record``, only those who are there.
         connected: Those who are there now.
         groups: Who of them is in which group.
         reception: How the next ones are received.
@@ -50,7 +49,7 @@ class Shared:
         self.on_disconnected: list[Callable[[Client], object]] = []
         self.clients: dict[str, Client] = {}
         self.connected: dict[str, Client] = {}
-        self.groups: defaultdict[str, dict[str, Client]] = defaultdict(dict)
+        self.groups: dict[str, dict[str, Client]] = {}
         self.reception: Reception = Reception()
         self.gate: Callable[[str | None], object] | None = None
         self.question_ids: map[str] = map("s{}".format, count(1))
@@ -69,9 +68,22 @@ class Shared:
     def left(self, client: Client) -> None:
         """Its connection is over."""
         self.connected.pop(client.connection_id, None)
-        for group in self.groups.values():
-            group.pop(client.connection_id, None)
+        if not self.options.record:
+            self.clients.pop(client.connection_id, None)
+        for name in list(self.groups):
+            self.leave(name, client)
         self.emit(Disconnected(client, client.error))
+
+    def join(self, name: str, client: Client) -> None:
+        """Be in a group."""
+        self.groups.setdefault(name, {})[client.connection_id] = client
+
+    def leave(self, name: str, client: Client) -> None:
+        """Be in it no more; without anybody in it, there is none."""
+        group = self.groups.get(name, {})
+        group.pop(client.connection_id, None)
+        if not group:
+            self.groups.pop(name, None)
 
     @property
     def observed(self) -> bool:

@@ -8,9 +8,11 @@ Source: the protocol notes, "Error texts of the server" and "Sizes", seen on ASP
 
 from __future__ import annotations
 
-from ..errors import HandshakeError, HubException, ProtocolError
+import math
 
-__all__ = ["describe", "size_exceeded"]
+from ..errors import HubException
+
+__all__ = ["InvalidDataException", "OperationCanceledException", "describe", "invalid_data"]
 
 BAD_CALL = "Failed to invoke '{}' due to an error on the server."
 METHOD_FAILED = "An unexpected error occurred invoking '{}' on the server."
@@ -47,6 +49,14 @@ BAD_RESULT = "Error trying to deserialize result to {}. {}"
 NO_RESULT = "The client answered without a result."
 
 
+class InvalidDataException(Exception):  # noqa: N818, RUF100 - named as in .NET, for the name is on the wire
+    """What a client sent cannot be used."""
+
+
+class OperationCanceledException(Exception):  # noqa: N818, RUF100 - named as in .NET, for the name is on the wire
+    """The server has waited long enough."""
+
+
 def describe(head: str, error: BaseException, *, detailed: bool) -> str:
     """Return what a client may know of ``error``."""
     if detailed or isinstance(error, HubException):
@@ -55,8 +65,7 @@ def describe(head: str, error: BaseException, *, detailed: bool) -> str:
     return head
 
 
-def size_exceeded(error: ProtocolError | HandshakeError, limit: float) -> ProtocolError | HandshakeError:
-    """Say it as ASP.NET Core does, if ``error`` is about a message over the limit."""
-    if "over max_message_size" in str(error):
-        return ProtocolError(TOO_LARGE.format(limit))
-    return error
+def invalid_data(error: Exception, limit: float = math.inf) -> InvalidDataException:
+    """Return what ASP.NET Core calls such an error; about a message over the limit it has a text of its own."""
+    too_large = "over max_message_size" in str(error)
+    return InvalidDataException(TOO_LARGE.format(limit) if too_large else str(error))

@@ -91,7 +91,12 @@ class _Carrier:
                 await self._exchange.send_data(data, self._transport.format)
             await self._exchange.close()
         except TransportError:
-            self._transport.network.cut(keep=True)
+            self._cut(keep=True)
         await trio.sleep(CLOSE_TIMEOUT)  # for the client to go
-        self._transport.network.cut()
+        self._cut()
         scope.cancel()
+
+    def _cut(self, *, keep: bool = False) -> None:
+        """Break this socket alone: the client may have come back by another one already."""
+        if self._exchange.socket is not None:
+            self._exchange.socket.cut(keep=keep)
