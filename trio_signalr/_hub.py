@@ -411,11 +411,14 @@ async def run_hub(
         connection.handlers.add(target, handler)
     body_error: BaseException | None = None
     came_out: BaseException | None = None
+    failure: Exception | None = None
     try:
         async with _open_tree(connection) as helpers:
             try:
                 with body_scope:
-                    await helpers.start(connection.run, name="trio_signalr connection")
+                    failure = await helpers.start(connection.run, name="trio_signalr connection")
+                    if failure is not None:
+                        raise failure
                     connection.shield()
                     yield hub
             except BaseException as error:
@@ -426,7 +429,7 @@ async def run_hub(
     chosen = choose_error(came_out, body_error, failures)
     if chosen is None and body_scope.cancelled_caught and connection.loss is not None:
         chosen = connection.loss.for_block()
-    del body_error, came_out
+    del body_error, came_out, failure
     if chosen is not None:
         raise_as_is(chosen)
 
