@@ -38,7 +38,9 @@ test-oldest:  ## run the tests with the oldest dependencies that pyproject.toml 
 	$(VENV)-oldest/bin/python -m pytest $(ARGS)
 
 test-newest: $(VENV)/.test  ## run the tests with the newest dependencies that there are today
-	$(PIP) install --upgrade --upgrade-strategy eager --editable ".[testing]" --group test
+	@extras=$$($(BIN)/python -c 'import tomllib; \
+		print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"], sep=",")'); \
+	$(PIP) install --upgrade --upgrade-strategy eager --editable ".[$$extras]" --group test
 	$(BIN)/python -m pytest $(ARGS)
 
 test-all: $(VENV)/.made  ## run the tests on every Python that is here; on the oldest with the oldest dependencies too

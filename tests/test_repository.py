@@ -100,6 +100,22 @@ def test_commands_in_workflows_and_pages_exist() -> None:
     assert [(page, target) for page, target in named if target not in targets() | ANNOUNCED] == []
 
 
+# The map in CONTRIBUTING.md
+
+
+def test_the_map_names_what_exists() -> None:
+    """Modules in the first column of backquotes, tests in the second; ``_cli.py`` is to come."""
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (.+) \|$", text.partition("## Where things are")[2].partition("\n## ")[0], re.M)
+    named = {name for row in rows for name in re.findall(r"`([\w*/.]+(?:\.py|/))`", row)}
+    assert len(named) > 50
+    folders = (ROOT, ROOT / "trio_signalr", ROOT / "trio_signalr" / "testing", ROOT / "tests")
+    assert {name for name in named if not any(any(folder.glob(name)) for folder in folders)} <= {
+        "_cli.py",
+        "__main__.py",
+    }
+
+
 # Pythons and dependencies
 
 
