@@ -70,7 +70,6 @@ def main() -> int:
 
 def _check_all(checks: Checks, folder: Path) -> None:
     wheel, sdist = _only("*.whl"), _only("*.tar.gz")
-    checks("pyproject.toml (validate-pyproject)", run, TOOLS / "validate-pyproject", ROOT / "pyproject.toml")
     checks("what PyPI will show (twine check)", run, TOOLS / "twine", "check", "--strict", wheel, sdist)
     checks("the wheel (check-wheel-contents)", run, TOOLS / "check-wheel-contents", wheel)
     checks("the wheel holds the package, typed, and nothing else", check_wheel, wheel)

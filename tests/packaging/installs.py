@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import shutil
-import socket
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -65,11 +64,8 @@ def _command_line(environment: Environment) -> None:
         missing = [name for name in ("invoke", "send", "stream", "upload", "listen", "demo") if name not in said]
         if missing:
             raise Failed(f"{COMMAND} --help does not tell of {', '.join(missing)}:\n{said}")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
     hub = subprocess.Popen(
-        [str(command), "demo", "--port", str(port)],
+        [str(command), "demo", "--port", "0"],
         cwd=environment.work,
         env=clean_environ() | {"PYTHONUNBUFFERED": "1"},
         stdout=subprocess.PIPE,
