@@ -3,23 +3,30 @@
 It is copied there and started there, so it imports nothing of the tests.
 """
 
+import importlib
 import json
 import sys
 from importlib.metadata import distributions, packages_distributions, version
 
-import trio_signalr
-import trio_signalr.errors
-import trio_signalr.messages
-import trio_signalr.protocols
-import trio_signalr.testing
+PUBLIC = (
+    "trio_signalr",
+    "trio_signalr.errors",
+    "trio_signalr.messages",
+    "trio_signalr.protocols",
+    "trio_signalr.testing",
+)
 
 
 def main() -> None:
-    imported = {name.partition(".")[0] for name in sys.modules}
+    # httpx imports click and rich, for a command of its own, if they happen to be there: that is not our doing.
+    importlib.import_module("httpx")
+    before = set(sys.modules)
+    ours, *_ = (importlib.import_module(name) for name in PUBLIC)
+    imported = {name.partition(".")[0] for name in sys.modules.keys() - before}
     owners = packages_distributions()
     report = {
-        "file": trio_signalr.__file__,
-        "version": trio_signalr.__version__,
+        "file": ours.__file__,
+        "version": ours.__version__,
         "metadata": version("trio-signalr"),
         "installed": sorted({distribution.name.lower() for distribution in distributions()}),
         "imported": sorted({owner.lower() for name in imported for owner in owners.get(name, ())}),

@@ -87,7 +87,7 @@ def _url(hub: subprocess.Popen[str]) -> str:
     said = ""
     for line in hub.stdout:
         said += line
-        if found := re.search(r"http://[\w.]+:\d+\S*", line):
+        if found := re.search(r"http://[\w.]+:\d+[\w/-]*", line):
             return found[0]
     raise Failed(f"{COMMAND} demo ended without an address:\n{said}")
 
