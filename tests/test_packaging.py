@@ -6,6 +6,7 @@ import io
 import sys
 import tarfile
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -88,7 +89,7 @@ def pretended(failing: str = "") -> list[Run]:
         result = "FAILED" if f"{python.name} {dependencies}" == failing else "passed"
         return Run(python, dependencies, result, "3 passed", 1.0)
 
-    return run_all([Python((3, minor, 0), "/opt/python") for minor in (11, 12, 13)], run_tests)
+    return list(run_all([Python((3, minor, 0), "/opt/python") for minor in (11, 12, 13)], run_tests))
 
 
 def test_newest_dependencies_everywhere_and_the_oldest_on_the_oldest_python() -> None:
@@ -109,6 +110,17 @@ def test_one_failure_stops_nothing_and_is_told_at_the_end(failing: str) -> None:
     assert status(runs) == 1
     (line,) = [line for line in table(runs).splitlines() if "FAILED" in line]
     assert line.split()[:2] == failing.split()
+
+
+def test_ctrl_c_shows_what_is_done(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def run_all(pythons: list[Python]) -> Iterator[Run]:
+        yield Run(pythons[0], "oldest", "passed", "3 passed", 1.0)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(pythons, "find", lambda _: [Python((3, 11, 2), "/opt/python")])
+    monkeypatch.setattr(pythons, "run_all", run_all)
+    assert pythons.main() == 130
+    assert "3.11.2     oldest        passed" in capsys.readouterr().out
 
 
 def test_no_python_is_a_failure() -> None:

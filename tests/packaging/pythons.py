@@ -143,11 +143,12 @@ def _make(*words: str) -> tuple[int, str | None]:
     return process.returncode, last
 
 
-def run_all(pythons: list[Python], run_tests: Callable[[Python, str], Run] = run_tests) -> list[Run]:
+def run_all(pythons: list[Python], run_tests: Callable[[Python, str], Run] = run_tests) -> Iterator[Run]:
     """Newest dependencies everywhere, oldest ones on the oldest Python; one failure stops nothing."""
     runs = [(python, "newest") for python in pythons]
     runs[:0] = [(python, "oldest") for python in pythons if not python.lacks][:1]
-    return [run_tests(python, dependencies) for python, dependencies in runs]
+    for python, dependencies in runs:
+        yield run_tests(python, dependencies)
 
 
 def table(runs: list[Run]) -> str:
@@ -172,9 +173,14 @@ def status(runs: list[Run]) -> int:
 def main() -> int:
     pythons = find(folders())
     print("Pythons:", ", ".join(f"{python.name} ({python.executable})" for python in pythons))
-    runs = run_all(pythons)
+    runs: list[Run] = []
+    interrupted = False
+    try:
+        runs.extend(run_all(pythons))
+    except KeyboardInterrupt:  # what took minutes is worth a table
+        interrupted = True
     print(f"\n{table(runs)}")
-    return status(runs)
+    return 130 if interrupted else status(runs)
 
 
 if __name__ == "__main__":
