@@ -20,7 +20,6 @@ unexport PYTHONHOME PYTHONPATH
 
 .DEFAULT_GOAL = help
 .PHONY: help demo test test-oldest check fix coverage bench clean
-.PHONY: test-newest test-all dist release-check
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 
@@ -76,6 +75,8 @@ coverage: $(VENV)/.test  ## run the tests and say which lines and branches they 
 bench:  ## compare with other clients; needs dotnet, and node for the JavaScript one; ARGS=--help tells more
 	@$(MAKE) --no-print-directory VENV=.venv-bench .venv-bench/.bench
 	.venv-bench/bin/python -m tests.benchmarks $(ARGS)
+
+.PHONY: test-newest test-all dist release-check
 
 dist:  ## build sdist and wheel into dist/, check them, and use them in new environments
 	@$(MAKE) --no-print-directory VENV=$(VENV)-dist $(VENV)-dist/.dist

@@ -139,28 +139,11 @@ class Connection:
 
     # For the owner of the block
 
-    async def run(self, *, task_status: trio.TaskStatus[Exception | None]) -> None:
-        """Connect, report as started, and go on until the connection is over for good.
-
-        An error of connecting is reported as well, not raised: Trio before 0.34 replaces the cause and the context of
-        what is raised through ``nursery.start``, and it is to come out as it is.
-        """
-        connecting = True
-
-        def connected() -> None:
-            nonlocal connecting
-            connecting = False
-            task_status.started(None)
-
+    async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
+        """Connect, report as started, and go on until the connection is over for good."""
         with self._scope:
             try:
-                try:
-                    ending = await self._live(connected)
-                except Exception as error:
-                    if not connecting:
-                        raise
-                    task_status.started(error)
-                    return
+                ending = await self._live(task_status.started)
                 while self._may_reconnect(ending):
                     next_ending = await self._reconnect(ending)
                     if next_ending is None:

@@ -19,6 +19,7 @@ from . import _calling, _typed
 from ._connection import LEFT, Connection
 from ._endings import choose_error, raise_as_is
 from ._flow import DEFAULT_MAX_BUFFER_SIZE, Overflow
+from ._starting import start
 from .errors import HubClosed
 
 if TYPE_CHECKING:
@@ -411,14 +412,11 @@ async def run_hub(
         connection.handlers.add(target, handler)
     body_error: BaseException | None = None
     came_out: BaseException | None = None
-    failure: Exception | None = None
     try:
         async with _open_tree(connection) as helpers:
             try:
                 with body_scope:
-                    failure = await helpers.start(connection.run, name="trio_signalr connection")
-                    if failure is not None:
-                        raise failure
+                    await start(helpers, connection.run, name="trio_signalr connection")
                     connection.shield()
                     yield hub
             except BaseException as error:
@@ -429,7 +427,7 @@ async def run_hub(
     chosen = choose_error(came_out, body_error, failures)
     if chosen is None and body_scope.cancelled_caught and connection.loss is not None:
         chosen = connection.loss.for_block()
-    del body_error, came_out, failure
+    del body_error, came_out
     if chosen is not None:
         raise_as_is(chosen)
 

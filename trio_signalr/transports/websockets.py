@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, cast
 import trio
 import trio_websocket
 
+from .._starting import start
 from ..errors import InternalError, ProtocolError, TransportError
 from ..negotiation import http_url, without_secrets
 from ..protocols import DEFAULT_MAX_MESSAGE_SIZE
@@ -141,18 +142,14 @@ class WebSocketTransport(Transport):
     def _cause(self) -> BaseException | None:
         return self._stream.broken or self._reader_error
 
-    async def _run(self, *, task_status: trio.TaskStatus[Exception | None]) -> None:
-        """Open the WebSocket, and hold the nursery of trio-websocket's reader.
-
-        What opening fails with is reported as the value of ``nursery.start``, not raised through it: Trio before 0.34
-        would replace its cause.
-        """
+    async def _run(self, *, task_status: trio.TaskStatus[None]) -> None:
+        """Open the WebSocket, and hold the nursery of trio-websocket's reader."""
         with self._reader_scope:
             try:
                 async with trio.open_nursery() as nursery:
                     self._connection = await self._wrap(nursery)
                     self._stream.accepted = True
-                    task_status.started(None)
+                    task_status.started()
             except BaseException as raised:
                 # A reader may fail oddly, while closing at least (it answers a ping after our Close, which wsproto
                 # refuses). Whoever receives learns of it; before the opening, OpeningFailed carries no news.
@@ -164,7 +161,7 @@ class WebSocketTransport(Transport):
                 self._reader_done.set()
                 self._goodbye.cancel()
         if not self._stream.accepted:
-            task_status.started(self._stream.failure or self._stream.bad_handshake())
+            raise self._stream.failure or self._stream.bad_handshake()
 
     async def _wrap(self, nursery: trio.Nursery) -> trio_websocket.WebSocketConnection:
         return await trio_websocket.wrap_client_stream(
@@ -212,8 +209,7 @@ async def open_websocket(
     try:
         async with trio.open_nursery() as nursery:
             try:
-                if failure := await nursery.start(transport._run, name=f"{transport!r}"):
-                    raise failure
+                await start(nursery, transport._run, name=f"{transport!r}")
                 transport._reader_scope.shield = True  # not before: connecting has to be cancellable
                 yield transport
             except BaseException as exc:
