@@ -10,7 +10,6 @@ import trio
 
 from trio_signalr._starting import start
 
-
 OLD_TRIO = tuple(map(int, trio.__version__.split(".")[:2])) < (0, 34)
 
 
