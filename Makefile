@@ -53,7 +53,7 @@ check: $(VENV)/.dev  ## look without changing: format, lint, types; workflows an
 	run $(BIN)/ruff check .; \
 	run $(BIN)/zizmor --offline --quiet .github; \
 	run $(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml; \
-	run $(BIN)/check-jsonschema --builtin-schema vendor.github-issue-forms .github/ISSUE_TEMPLATE/[!c]*.yml; \
+	run $(BIN)/check-jsonschema --builtin-schema vendor.github-issue-forms $(filter-out %/config.yml,$(wildcard .github/ISSUE_TEMPLATE/*.yml)); \
 	run $(BIN)/check-jsonschema --builtin-schema vendor.dependabot .github/dependabot.yml; \
 	run $(BIN)/mypy; \
 	PATH="$(CURDIR)/$(BIN):$$PATH"; \
