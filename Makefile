@@ -12,6 +12,7 @@ endif
 BIN = $(VENV)/bin
 PIP = $(BIN)/python -m pip -qq --disable-pip-version-check
 ARGS =
+TAG =
 
 SHELL = /bin/sh
 export PYRIGHT_PYTHON_IGNORE_WARNINGS = 1
@@ -23,7 +24,7 @@ unexport PYTHONHOME PYTHONPATH
 .DELETE_ON_ERROR:
 
 help:  ## show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' Makefile
 
 demo: $(VENV)/.runtime  ## run examples/counter.py; installs the package and what it needs, nothing else
 	$(BIN)/python examples/counter.py
@@ -32,15 +33,28 @@ test: $(VENV)/.test  ## run the tests; those against ASP.NET Core are skipped if
 	$(BIN)/python -m pytest $(ARGS)
 
 test-oldest:  ## run the tests with the oldest dependencies that pyproject.toml allows
-	@$(MAKE) --no-print-directory VENV=.venv-oldest .venv-oldest/.oldest
-	.venv-oldest/bin/python -m pytest $(ARGS)
+	@$(MAKE) --no-print-directory VENV=$(VENV)-oldest $(VENV)-oldest/.oldest
+	$(VENV)-oldest/bin/python -m pytest $(ARGS)
+
+test-newest: $(VENV)/.test  ## run the tests with the newest dependencies that there are today
+	@extras=$$($(BIN)/python -c 'import tomllib; \
+		print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"], sep=",")'); \
+	$(PIP) install --upgrade --upgrade-strategy eager --editable ".[$$extras]" --group test
+	$(BIN)/python -m pytest $(ARGS)
+
+test-all: $(VENV)/.made  ## run the tests on every Python that is here; on the oldest with the oldest dependencies too
+	@$(BIN)/python -m tests.packaging.pythons
 
 # pyright finds the environment by the python on PATH; its --verifytypes ignores --pythonpath.
-check: $(VENV)/.dev  ## look without changing: format, lint, types
+check: $(VENV)/.dev  ## look without changing: format, lint, types; workflows and forms too
 	@failed=; \
 	run() { echo "$$*"; "$$@" || failed="$$failed $${1##*/}"; }; \
 	run $(BIN)/ruff format --check .; \
 	run $(BIN)/ruff check .; \
+	run $(BIN)/zizmor --offline --quiet .github; \
+	run $(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml; \
+	run $(BIN)/check-jsonschema --builtin-schema vendor.github-issue-forms $(filter-out %/config.yml,$(wildcard .github/ISSUE_TEMPLATE/*.yml)); \
+	run $(BIN)/check-jsonschema --builtin-schema vendor.dependabot .github/dependabot.yml; \
 	run $(BIN)/mypy; \
 	PATH="$(CURDIR)/$(BIN):$$PATH"; \
 	run pyright; \
@@ -61,6 +75,15 @@ coverage: $(VENV)/.test  ## run the tests and say which lines and branches they 
 bench:  ## compare with other clients; needs dotnet, and node for the JavaScript one; ARGS=--help tells more
 	@$(MAKE) --no-print-directory VENV=.venv-bench .venv-bench/.bench
 	.venv-bench/bin/python -m tests.benchmarks $(ARGS)
+
+.PHONY: test-newest test-all dist release-check
+
+dist:  ## build sdist and wheel into dist/, check them, and use them in new environments
+	@$(MAKE) --no-print-directory VENV=$(VENV)-dist $(VENV)-dist/.dist
+	$(VENV)-dist/bin/python -m tests.packaging.dist
+
+release-check: $(VENV)/.made  ## say whether TAG=v1.2.3 is the version, and the changelog has it
+	@$(BIN)/python -m tests.packaging.release "$(TAG)"
 
 clean:  ## remove environments, caches and whatever else was made here
 	rm -rf .venv .venv-* .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage .coverage.* htmlcov build dist
@@ -98,6 +121,10 @@ $(VENV)/.test: pyproject.toml $(VENV)/.pip
 $(VENV)/.dev: pyproject.toml $(VENV)/.pip
 	$(PIP) install --editable ".[testing]" --group dev
 	@touch $(VENV)/.runtime $(VENV)/.test $@
+
+$(VENV)/.dist: pyproject.toml $(VENV)/.pip
+	$(PIP) install --group dist
+	@touch $@
 
 $(VENV)/.bench: pyproject.toml $(VENV)/.pip
 	$(PIP) install --editable . --group bench

@@ -25,7 +25,7 @@ LAYERS = (
     ("protocols",),
     ("replay", "retry", "_flow", "_binding", "negotiation"),
     # ---- up to here: sans-I/O
-    ("_http",),
+    ("_http", "_starting"),
     ("transports",),
     ("_link",),
     ("_connect",),

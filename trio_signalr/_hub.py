@@ -19,6 +19,7 @@ from . import _calling, _typed
 from ._connection import LEFT, Connection
 from ._endings import choose_error, raise_as_is
 from ._flow import DEFAULT_MAX_BUFFER_SIZE, Overflow
+from ._starting import start
 from .errors import HubClosed
 
 if TYPE_CHECKING:
@@ -415,7 +416,7 @@ async def run_hub(
         async with _open_tree(connection) as helpers:
             try:
                 with body_scope:
-                    await helpers.start(connection.run, name="trio_signalr connection")
+                    await start(helpers, connection.run, name="trio_signalr connection")
                     connection.shield()
                     yield hub
             except BaseException as error:

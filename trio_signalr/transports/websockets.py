@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, cast
 import trio
 import trio_websocket
 
+from .._starting import start
 from ..errors import InternalError, ProtocolError, TransportError
 from ..negotiation import http_url, without_secrets
 from ..protocols import DEFAULT_MAX_MESSAGE_SIZE
@@ -208,7 +209,7 @@ async def open_websocket(
     try:
         async with trio.open_nursery() as nursery:
             try:
-                await nursery.start(transport._run, name=f"{transport!r}")
+                await start(nursery, transport._run, name=f"{transport!r}")
                 transport._reader_scope.shield = True  # not before: connecting has to be cancellable
                 yield transport
             except BaseException as exc:
