@@ -395,7 +395,7 @@ async def test_nor_is_a_compressed_poll_or_event_stream() -> None:
 
     async with serving(serve) as url, HubHttp() as http:
         answer = await http.request("GET", url, failed="Polling failed", broke="The answer broke off")
-        with pytest.raises(TransportError, match="^The answer broke off: its body is compressed"):
+        with pytest.raises(TransportError, match=r"^The answer broke off: its body is compressed"):
             await answer.receive()
         await answer.aclose()
 
