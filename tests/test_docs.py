@@ -26,7 +26,7 @@ BLOCKS = all_blocks()
 CHECKED = [block for block in BLOCKS if block.not_checked is None]
 COPIES = [block for block in CHECKED if block.source is not None]
 PYTHON = [block for block in CHECKED if block.language == "python" and block.source is None]
-PROGRAMS = [block for block in PYTHON if re.search(r"^trio\.run\(", block.code, re.M)]
+PROGRAMS = [block for block in PYTHON if re.search(r"^(trio|asyncio)\.run\(", block.code, re.M)]
 TESTS = [block for block in PYTHON if re.search(r"^async def test_", block.code, re.M)]
 COMMANDS = [block for block in CHECKED if block.language in ("sh", "console")]
 
@@ -48,9 +48,7 @@ def test_every_block_is_checked_here_or_says_why_not() -> None:
 
 
 def test_a_block_and_the_comment_above_it_are_found() -> None:
-    text = (
-        "<!-- not checked: theirs -->\n\n```python\na\n```\n- x\n  <!-- from y#z -->\n  ```csharp title\n  b\n  ```\n"
-    )
+    text = "<!-- not checked: it -->\n\n```python\na\n```\n- x\n  <!-- from y#z -->\n  ```csharp title\n  b\n  ```\n"
     assert blocks_in(text, "p") == [
         Block("p", 4, "python", "a\n", not_checked="it"),
         Block("p", 9, "csharp", "b\n", source="y#z"),
