@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 _FACT = re.compile(r"(Cancellation|Checkpoint|Tasks|Source): (.*)")
 
+_ATTRIBUTE = re.compile(r"    (\w+): (.*)")
+
 BEFORE_NAPOLEON = 400
 
 _BASES: dict[type, type] = {BufferedChannel: trio.abc.ReceiveChannel, PayloadProtocol: HubProtocol}
@@ -36,7 +38,7 @@ _ALIASES = {
 """Names for types that signatures use and no public module has: what they stand for is shown instead."""
 
 MEANINGS = {
-    name: value if isinstance(value, str) else stringify_annotation(value, "smart").replace("~", "")
+    name: value if isinstance(value, str) else stringify_annotation(value, "smart").replace("~collections.abc.", "")
     for name, value in _ALIASES.items()
 }
 
@@ -53,6 +55,46 @@ def facts_as_fields(_app: Sphinx, _what: str, _name: str, _obj: object, _options
             result.append(f"    {line}" if inside and line else line)
         inside = fact is not None or (inside and bool(line))
     lines[:] = result
+
+
+def attributes_with_types(
+    _app: Sphinx, _what: str, _name: str, obj: object, _options: object, lines: list[str]
+) -> None:
+    """Make a section ``Attributes`` entries with the types that the class or its constructor gives them."""
+    if not inspect.isclass(obj) or "Attributes:" not in lines:
+        return
+    start = lines.index("Attributes:")
+    end = next((i for i in range(start + 1, len(lines)) if lines[i] and not lines[i].startswith(" ")), len(lines))
+    result: list[str] = []
+    for line in lines[start + 1 : end]:
+        attribute = _ATTRIBUTE.fullmatch(line)
+        if attribute is None:
+            result.append(line)
+        else:
+            result += [f".. attribute:: {attribute[1]}", *_type_option(obj, attribute[1]), "", f"    {attribute[2]}"]
+    lines[start:end] = [each for each in result if each.strip() or each == ""]
+
+
+def _type_option(owner: type, name: str) -> list[str]:
+    annotations = [vars(base).get("__annotations__", {}) for base in owner.__mro__]
+    annotations.append(getattr(owner.__init__, "__annotations__", {}))
+    for found in annotations:
+        if name in found:
+            type_ = found[name]
+            return [f"    :type: {type_ if isinstance(type_, str) else stringify_annotation(type_, 'smart')}"]
+    return []
+
+
+def struct_signatures(
+    _app: Sphinx, what: str, _name: str, _obj: object, _options: object, signature: str | None, returns: str | None
+) -> tuple[str, str | None] | None:
+    """Write defaults that msgspec makes anew each time as Python would, so that the signature can be parsed."""
+    if what != "class" or signature is None:
+        return None
+    signature = re.sub(r"(list\[\w+\]) = <factory>", r"\1 = []", signature)
+    return re.sub(r"(dict\[\w+, \w+\]) = <factory>", r"\1 = {}", signature).replace(
+        "~trio_signalr.messages.", ""
+    ), returns
 
 
 def what_async_with_takes(
@@ -73,6 +115,8 @@ def public_bases(_app: Sphinx, _name: str, _obj: object, _options: object, bases
 def setup(app: Sphinx) -> dict[str, bool]:
     """Called by Sphinx."""
     app.connect("autodoc-process-docstring", facts_as_fields, priority=BEFORE_NAPOLEON)
+    app.connect("autodoc-process-docstring", attributes_with_types, priority=BEFORE_NAPOLEON)
+    app.connect("autodoc-process-signature", struct_signatures)
     app.connect("autodoc-process-bases", public_bases)
     app.connect("autodoc-process-signature", what_async_with_takes)
     return {"parallel_read_safe": True}
