@@ -19,7 +19,7 @@ export PYRIGHT_PYTHON_IGNORE_WARNINGS = 1
 unexport PYTHONHOME PYTHONPATH
 
 .DEFAULT_GOAL = help
-.PHONY: help demo test test-oldest check fix coverage bench clean
+.PHONY: help demo test test-oldest check fix docs coverage bench clean
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 
@@ -64,6 +64,11 @@ check: $(VENV)/.dev  ## look without changing: format, lint, types; workflows an
 fix: $(VENV)/.dev  ## format, and repair what ruff can repair
 	$(BIN)/ruff check --fix-only .
 	$(BIN)/ruff format .
+
+docs:  ## build the documentation into build/docs; a warning is an error
+	@$(MAKE) --no-print-directory VENV=.venv-docs .venv-docs/.docs
+	.venv-docs/bin/python -m sphinx --fresh-env --fail-on-warning --keep-going --quiet docs build/docs $(ARGS)
+	@echo "build/docs/index.html"
 
 coverage: $(VENV)/.test  ## run the tests and say which lines and branches they miss; details in htmlcov/
 	$(BIN)/python -m coverage erase
@@ -128,6 +133,10 @@ $(VENV)/.dist: pyproject.toml $(VENV)/.pip
 
 $(VENV)/.bench: pyproject.toml $(VENV)/.pip
 	$(PIP) install --editable . --group bench
+	@touch $@
+
+$(VENV)/.docs: pyproject.toml $(VENV)/.pip
+	$(PIP) install --editable . --group docs
 	@touch $@
 
 $(VENV)/.oldest: pyproject.toml $(VENV)/.pip

@@ -1,24 +1,23 @@
-"""The examples as a user runs them, and the Python that README.md and docs/ show."""
+"""The examples as a user runs them."""
 
 from __future__ import annotations
 
-import ast
 import inspect
 import os
 import re
-import runpy
 import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from functools import partial
 from pathlib import Path
 from types import ModuleType
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 import trio
 from trio.testing import MockClock
+
+from tests.programs import run_as_program
 
 ROOT = Path(__file__).parent.parent
 EXAMPLES = ROOT / "examples"
@@ -189,84 +188,3 @@ def test_the_embedded_hub_has_the_methods_of_the_real_one(load: Callable[[str], 
     }
     assert len(ours) == 9
     assert ours.items() <= real.items()
-
-
-# README.md and docs/
-
-
-class Block(NamedTuple):
-    """A fenced block of a page."""
-
-    page: str
-    line: int
-    language: str
-    code: str
-    source: str | None
-
-
-def blocks() -> list[Block]:
-    """All fenced blocks; ``<!-- from examples/x.py -->`` right above one says what file it is a copy of."""
-    pattern = re.compile(
-        r"(?:^<!-- from (?P<source>\S+) -->\n+)?^```(?P<language>\w*)\n(?P<code>.*?)^```$", re.M | re.S
-    )
-    found = []
-    for path in [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]:
-        text = path.read_text(encoding="utf-8")
-        for match in pattern.finditer(text):
-            line = text.count("\n", 0, match.start("code")) + 1
-            page = path.relative_to(ROOT).as_posix()
-            found.append(Block(page, line, match["language"], match["code"], match["source"]))
-    return found
-
-
-BLOCKS = blocks()
-PYTHON = [block for block in BLOCKS if block.language == "python"]
-PROGRAMS = [block for block in PYTHON if block.source is None and re.search(r"^trio\.run\(", block.code, re.M)]
-TESTS = [block for block in PYTHON if re.search(r"^async def test_", block.code, re.M)]
-
-
-def each(blocks: list[Block]) -> pytest.MarkDecorator:
-    return pytest.mark.parametrize("block", [pytest.param(b, id=f"{b.page}:{b.line}") for b in blocks])
-
-
-def run_as_program(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Run a file as ``__main__``, on a clock that jumps."""
-    monkeypatch.setattr(trio, "run", partial(trio.run, clock=MockClock(autojump_threshold=0)))
-    runpy.run_path(str(path), run_name="__main__")
-
-
-@each(PYTHON)
-def test_python_in_the_docs_compiles(block: Block) -> None:
-    compile(block.code, f"{block.page}:{block.line}", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
-
-
-@each([block for block in BLOCKS if block.source is not None])
-def test_a_copy_in_the_docs_equals_its_file(block: Block) -> None:
-    assert block.source is not None
-    assert block.code == (ROOT / block.source).read_text(encoding="utf-8")
-
-
-@each(PROGRAMS)
-def test_programs_in_the_docs_run(block: Block, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    path = tmp_path / "program.py"
-    path.write_text(block.code, encoding="utf-8")
-    run_as_program(path, monkeypatch)
-
-
-@each(TESTS)
-def test_tests_in_the_docs_pass(block: Block, tmp_path: Path) -> None:
-    path = tmp_path / "test_shown.py"
-    path.write_text(block.code, encoding="utf-8")
-    namespace = runpy.run_path(str(path))
-    tests = {name: test for name, test in namespace.items() if name.startswith("test_")}
-    assert tests
-    for test in tests.values():
-        given = [MockClock(autojump_threshold=0)] if "autojump_clock" in inspect.signature(test).parameters else []
-        trio.run(test, *given, clock=MockClock(autojump_threshold=0))
-
-
-def test_links_between_pages_lead_somewhere() -> None:
-    for path in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]:
-        prose = re.sub(r"^```.*?^```$", "", path.read_text(encoding="utf-8"), flags=re.M | re.S)
-        for target in re.findall(r"\]\(([^)#:\s]+)(?:#[^)\s]*)?\)", prose):
-            assert (path.parent / target).exists(), f"{path.name} links to {target}"

@@ -6,11 +6,13 @@ tokens and connection tokens must not show up in errors or in anything printed.
 
 from __future__ import annotations
 
+import gzip
 import re
 import ssl
 import sys
+import tracemalloc
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from typing import Any
 
@@ -22,7 +24,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from tests.transports.loopback import Peer, serving
 from trio_signalr._http import HubHttp, Negotiated, clients, negotiate
 from trio_signalr._version import __version__
-from trio_signalr.errors import NegotiationError
+from trio_signalr.errors import NegotiationError, TransportError
 
 URL = "http://host/hub?q=1"
 ANSWER = {
@@ -210,6 +212,18 @@ async def test_a_token_wins_over_a_name_in_the_url() -> None:
     assert server.headers["Authorization"].startswith("Basic ")
 
 
+async def test_a_token_wins_over_the_clients_own_auth() -> None:
+    server = Server()
+    await negotiate(HubHttp(http_client=server.client(auth=("user", "password")), access_token="t"), URL)
+    assert server.headers["Authorization"] == "Bearer t"
+
+
+async def test_so_does_the_token_of_a_redirect() -> None:
+    server = Server({"url": "https://service/hub", "accessToken": "theirs"}, ANSWER)
+    await negotiate(HubHttp(http_client=server.client(auth=("user", "password"))), "https://host/hub")
+    assert [request.headers["Authorization"][:7] for request in server.requests] == ["Basic d", "Bearer "]
+
+
 async def test_what_the_token_function_raises_passes() -> None:
     error = LookupError("no token")
 
@@ -348,6 +362,54 @@ async def test_an_endless_answer_is_not_read_to_its_end(chunked: bool) -> None:
 
     async with serving(serve) as url, HubHttp() as http:
         assert "no usable SignalR negotiate answer" in str(await failure(http, url))
+
+
+async def test_a_compressed_answer_is_not_unpacked() -> None:
+    """httpx would: some hundred bytes can stand for gigabytes, the more so packed twice."""
+
+    body = gzip.compress(gzip.compress(b" " * 64 * 2**20))
+    assert len(body) < 1000
+    statuses = iter([200, 401])
+
+    async def serve(peer: Peer) -> None:
+        request = await peer.request()
+        assert (b"accept-encoding", b"identity") in request.headers
+        await peer.answer(next(statuses), body, {"Content-Encoding": "gzip, gzip"})
+
+    async with serving(serve) as url, HubHttp(headers={"Accept-Encoding": "gzip"}) as http:
+        tracemalloc.start()
+        try:
+            error = await failure(http, url)
+            _, most = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+        assert most < 8 * 2**20
+        assert str(error).endswith("failed: its body is compressed, which was not asked for")
+        assert (await failure(http, url)).status == 401
+
+
+async def test_nor_is_a_compressed_poll_or_event_stream() -> None:
+    async def serve(peer: Peer) -> None:
+        await peer.request()
+        await peer.answer(200, gzip.compress(b"{}"), {"Content-Encoding": "gzip"})
+
+    async with serving(serve) as url, HubHttp() as http:
+        answer = await http.request("GET", url, failed="Polling failed", broke="The answer broke off")
+        with pytest.raises(TransportError, match=r"^The answer broke off: its body is compressed"):
+            await answer.receive()
+        await answer.aclose()
+
+
+@pytest.mark.parametrize("beyond", [1, 100_000])
+async def test_an_answer_a_little_too_long_is_told_as_one(beyond: int) -> None:
+    async def serve(peer: Peer) -> None:
+        await peer.request()
+        with suppress(trio.BrokenResourceError):
+            await peer.answer(200, b" " * (2**20 + beyond))
+
+    async with serving(serve) as url, HubHttp() as http:
+        assert "no usable SignalR negotiate answer" in str(await failure(http, url))
+        assert "no usable SignalR negotiate answer" in str(await failure(http, url))  # the client is none the worse
 
 
 # Network failures

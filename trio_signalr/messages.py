@@ -2,7 +2,7 @@
 
 The names are the hub protocol's own. Payloads (arguments, items, results) have the type parameter ``P``: whoever sends
 puts in plain values; what a protocol's parser returns holds payloads as received (:class:`msgspec.Raw`), to be read
-with :meth:`~trio_signalr.protocols.HubProtocol.decode_payload` once somebody asks for them with a type.
+with :meth:`~trio_signalr.HubProtocol.decode_payload` once somebody asks for them with a type.
 
 Source: HubProtocol.md, "Message types"; the type numbers double as msgspec tags.
 """
@@ -132,4 +132,4 @@ HubMessage: TypeAlias = (
 """Any hub message with payloads of type ``P``."""
 
 ReceivedMessage: TypeAlias = HubMessage[Raw]
-"""A hub message as a parser returns it: payloads are raw."""
+"""A hub message as a parser returns it, its payloads raw."""

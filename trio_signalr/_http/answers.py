@@ -26,20 +26,25 @@ BODY_PATIENCE = 2.0
 """Seconds to wait for the body of an answer of which only the status matters."""
 
 
+def body_of(response: httpx.Response) -> AsyncIterator[bytes]:
+    """Return the body's pieces. One that is compressed was not asked for, and a few bytes could fill all memory."""
+    encoding = response.headers.get("Content-Encoding", "identity")
+    if encoding.lower() != "identity":
+        raise httpx.DecodingError("its body is compressed, which was not asked for", request=response.request)
+    return response.aiter_bytes()
+
+
 async def read_body(response: httpx.Response, limit: int = MAX_ANSWER) -> bytes:
     """Return the body, or what was read of it when it turned out to be beyond ``limit``."""
     chunks: list[bytes] = []
     size = 0
-    try:
-        async for chunk in response.aiter_bytes():
-            chunks.append(chunk)
-            size += len(chunk)
-            # Leaving the loop would leave httpx's inner generators to the garbage collector: the socket has to end it.
-            if size > limit and (stream := response.extensions.get("network_stream")) is not None:
-                await stream.aclose()
-    except httpx.RequestError:
-        if size <= limit:
-            raise
+    body = body_of(response)
+    async for chunk in body:
+        chunks.append(chunk)
+        size += len(chunk)
+        if size > limit:
+            await _exhaust(body)
+            break
     return b"".join(chunks)
 
 
@@ -82,10 +87,10 @@ class Answer:
         Raises:
             TransportError: The body broke off.
         """
-        if self._chunks is None:
-            self._chunks = self._response.aiter_bytes()
         with self._reading.translating():
             try:
+                if self._chunks is None:
+                    self._chunks = body_of(self._response)
                 return await self._chunks.__anext__()
             except StopAsyncIteration:
                 return b""

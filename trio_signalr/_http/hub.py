@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import httpx
@@ -82,12 +83,13 @@ class HubHttp:
         where = without_secrets(url)
         purpose = Purpose(NegotiationError, f"Negotiating at {where} failed", where)
         response = await self._post(purpose, url)
+        accepted, body = response.status_code == 200, b""
         try:
-            with purpose.translating():
+            with purpose.translating() if accepted else suppress(httpx.RequestError):
                 body = await read_body(response)
         finally:
             await response.aclose()
-        if response.status_code != 200:
+        if not accepted:
             raise refusal(purpose, response, body, NEGOTIATE_HINTS, self._token.redacted)
         return body
 
@@ -205,7 +207,10 @@ class HubHttp:
                 request.extensions["timeout"]["read"] = timeouts["read_timeout"]
             request.extensions["trace"] = trace
             try:
-                return await client.send(request, stream=True)
+                # The client's own auth would put itself in the token's place, a redirect's too.
+                return await client.send(
+                    request, stream=True, auth=None if self._token.given else httpx.USE_CLIENT_DEFAULT
+                )
             except BaseException:
                 await trace.clean_up()
                 raise

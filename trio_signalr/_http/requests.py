@@ -69,6 +69,7 @@ def build_request(
     if client.headers.get("User-Agent", "python-httpx/").startswith("python-httpx/"):
         merged["User-Agent"] = _USER_AGENT
     merged.update(users_headers)
+    merged["Accept-Encoding"] = "identity"  # see body_of; and events would wait in a compressor for more of their kind
     merged.update(list(headers))
     cookie = merged.pop("Cookie", None)
     if only_token:

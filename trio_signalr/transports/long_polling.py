@@ -28,7 +28,6 @@ POLL_TIMEOUT = 100.0
 """Seconds without a word after which a poll is given up and sent anew. Servers answer after 90 s at the latest."""
 
 _NO_CONTENT = 204
-_HEADERS = {"Accept-Encoding": "identity"}  # a few bytes could stand for more than we want to hold
 
 
 class LongPollingTransport(PostingTransport):
@@ -47,7 +46,6 @@ class LongPollingTransport(PostingTransport):
             self._url,
             failed=f"Long polling at {self._where} failed",
             broke=self._broke,
-            headers=_HEADERS,
             read_timeout=CONNECT_TIMEOUT,
         )
         if answer.status != 200:
@@ -87,9 +85,7 @@ class LongPollingTransport(PostingTransport):
         while answer is None:
             # A scope and not httpx's read timeout, which breaks an HTTP/2 connection for everybody on it.
             with trio.move_on_after(POLL_TIMEOUT):
-                answer = await self._request(
-                    "GET", failed=f"Polling {self._where} failed", broke=self._broke, headers=_HEADERS
-                )
+                answer = await self._request("GET", failed=f"Polling {self._where} failed", broke=self._broke)
         if answer.status == 200:
             return answer
         if answer.status != _NO_CONTENT:

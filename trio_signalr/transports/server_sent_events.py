@@ -21,10 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ServerSentEventsTransport", "open_server_sent_events"]
 
-_HEADERS = {
-    "Accept": "text/event-stream",  # exactly: with a quality behind it ASP.NET Core would take it for a poll
-    "Accept-Encoding": "identity",  # events would wait in a compressor for more of their kind
-}
+_HEADERS = {"Accept": "text/event-stream"}  # exactly: with a quality behind it ASP.NET Core would take it for a poll
 
 
 class ServerSentEventsTransport(PostingTransport):
