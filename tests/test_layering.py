@@ -20,10 +20,10 @@ ROOT = Path(__file__).parent.parent / NAME
 
 # Bottom to top. A package stands for all its modules; "__init__" is the face, trio_signalr itself.
 LAYERS = (
-    ("_version", "errors"),
+    ("_version", "_logs", "errors"),
     ("messages",),
     ("protocols",),
-    ("replay", "retry", "_flow", "_binding", "negotiation"),
+    ("replay", "retry", "_flow", "_binding", "_recorder", "negotiation"),
     # ---- up to here: sans-I/O
     ("_http",),
     ("transports",),

@@ -64,7 +64,9 @@ async def send(connection: Connection, method: str, args: tuple[object, ...]) ->
     data = _encode(connection, arguments.message(None, method))
     await trio.lowlevel.checkpoint()
     if not arguments.uploads:
-        (await connection.wait_for_outbox()).put(data)
+        outbox = await connection.wait_for_outbox()
+        outbox.put(data)
+        outbox.recorder.sending("Invocation", None, method, len(data))
         return
     call = OneWayCall(connection.calls, method, arguments.uploads)
     await _start(connection, call, data)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from itertools import count, groupby
 from operator import attrgetter
-from typing import TYPE_CHECKING, TypeVar, cast
+from typing import TYPE_CHECKING, ClassVar, TypeVar, cast
 
 import msgspec
 import trio
@@ -69,6 +69,8 @@ class Call:
     """One call in flight.
 
     Attributes:
+        kind: Which message makes it.
+        answered: Whether an answer is wanted, so that its id is sent along.
         method: The hub method's name, as the user spelled it.
         id: The invocation id.
         uploads: The streams that the client sends to it.
@@ -76,6 +78,9 @@ class Call:
     """
 
     __slots__ = ("_calls", "_outbox", "_ticket", "id", "method", "over", "uploads")
+
+    kind: ClassVar[str] = "Invocation"
+    answered: ClassVar[bool] = True
 
     def __init__(self, calls: Calls, method: str, uploads: list[UploadStream]) -> None:
         self._calls = calls
@@ -101,6 +106,7 @@ class Call:
         """Put the encoded invocation into ``outbox``; from now on answers can come."""
         self._outbox = outbox
         self._ticket = outbox.put(data)
+        outbox.recorder.sending(self.kind, self.id if self.answered else None, self.method, len(data))
         self._calls.add(self)
 
     def give_up(self) -> None:
@@ -112,7 +118,11 @@ class Call:
             return
         self.forget()
         if self.uploads or not self.outbox.withdraw(self._ticket):
-            self.outbox.put(self._calls.protocol.encode(CancelInvocation(self.id)))
+            data = self._calls.protocol.encode(CancelInvocation(self.id))
+            self.outbox.put(data)
+            self.outbox.recorder.sending("CancelInvocation", self.id, self.method, len(data))
+        else:
+            self.outbox.recorder.withdrawn(self.id)
         self.end_uploads(CANCELED)
 
     def abandon(self, error: str) -> None:
@@ -233,6 +243,8 @@ class OneWayCall(ResultCall):
 
     __slots__ = ()
 
+    answered = False
+
     async def wait(self) -> None:
         """Wait until the uploads are sent; a checkpoint. Nothing is awaited from the server."""
         await self._event.wait()
@@ -284,12 +296,29 @@ class Calls:
         """Forget a call, if it is known."""
         self._in_flight.pop(call.id, None)
 
-    def items(self, messages: Iterable[StreamItem[Raw]]) -> None:
-        """Hand stream items to their calls, a run of one call's at once; late ones, of unknown calls, are dropped."""
+    def method_of(self, invocation_id: str) -> str | None:
+        """The method that a call in flight is of."""
+        call = self._in_flight.get(invocation_id)
+        return None if call is None else call.method
+
+    def items(self, messages: Iterable[StreamItem[Raw]]) -> tuple[int, str | None, str | None]:
+        """Hand stream items to their calls, a run of one call's at once; late ones, of unknown calls, are dropped.
+
+        Returns:
+            How many, and the id and the method if they were all of one call.
+        """
+        count = runs = 0
+        only_id = only_method = None
         for invocation_id, run in groupby(messages, _invocation_id):
+            payloads = [message.item for message in run]
+            count += len(payloads)
+            runs += 1
             call = self._in_flight.get(invocation_id)
             if call is not None:
-                call.items([message.item for message in run])
+                only_method = call.method
+                call.items(payloads)
+            only_id = invocation_id
+        return (count, only_id, only_method) if runs == 1 else (count, None, None)
 
     def completion(self, message: Completion[Raw]) -> None:
         """Hand a Completion to its call; of an unknown one it is late, and dropped."""

@@ -289,6 +289,7 @@ class _Answer:
             data = self._protocol.encode(completion)  # may refuse the result: then an error follows
             self._given = True
             self._outbox.put(data)
+            self._outbox.recorder.sending("Completion", self._id, None, len(data))
 
     def __enter__(self) -> None:
         pass

@@ -17,7 +17,7 @@ import trio
 
 from . import _calling, _typed
 from ._connection import LEFT, Connection
-from ._endings import choose_error, raise_as_is
+from ._endings import choose_error, raise_as_is, tell_history
 from ._flow import DEFAULT_MAX_BUFFER_SIZE, Overflow
 from .errors import HubClosed
 
@@ -427,6 +427,7 @@ async def run_hub(
     if chosen is None and body_scope.cancelled_caught and connection.loss is not None:
         chosen = connection.loss.for_block()
     del body_error, came_out
+    tell_history(chosen)
     if chosen is not None:
         raise_as_is(chosen)
 

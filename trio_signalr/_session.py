@@ -24,7 +24,7 @@ import trio
 from ._endings import Ending
 from ._outbox import Outbox, ReplayOutbox
 from .errors import HandshakeError, ProtocolError, TransportError
-from .messages import Ack, Close, Completion, Invocation, Ping, StreamItem
+from .messages import UNSET, Ack, Close, Completion, Invocation, Ping, StreamItem
 from .protocols._base import DEFAULT_MAX_MESSAGE_SIZE
 from .protocols.handshake import HandshakeReader, encode_request, parse_response
 from .replay import Replay
@@ -135,6 +135,7 @@ class Session:
         if self._replay is not None:
             self.outbox = replay_outbox = ReplayOutbox(self._replay, flow)
             self._receivers[Ack] = lambda message: replay_outbox.acknowledged(message.sequence_id)
+        self._recorder = self.outbox.recorder
 
     @property
     def ending(self) -> Ending | None:
@@ -159,7 +160,7 @@ class Session:
             raise HandshakeError(f"the hub did not answer the handshake within {self._options.handshake_timeout:g} s")
         self._last_received = self._last_sent = trio.current_time()
         if not self.transport.inherent_keep_alive:
-            self.outbox.put(self._ping, counted=False)  # from the first ping on, the server watches over us
+            self._put("Ping", self._ping)  # from the first ping on, the server watches over us
         try:
             self._receive(rest)
         except ProtocolError as error:
@@ -224,7 +225,8 @@ class Session:
     def _end(self, ending: Ending) -> None:
         """Store why the present transport is of no more use, and stop what runs on it; the first reason counts."""
         if self._over is None:
-            self._over = LEFT if self._closing else ending
+            messages = self._recorder.records(trio.current_time())
+            self._over = replace(LEFT if self._closing else ending, messages=messages)
             if not self._may_resume(self._over):
                 self._ending = self._over
             self._attachment.cancel()
@@ -238,27 +240,47 @@ class Session:
             self._last_received = trio.current_time()
             if data:
                 self._received_size += len(data)
+                self._recorder.bytes_received += len(data)
                 self._receive(data)
             else:
                 self._end(self._lost("the server closed the connection"))
 
     def _receive(self, data: bytes) -> None:
         while self._over is None and (messages := self._parser.feed(data)):
+            self._dispatch(messages, len(data))
             data = b""
-            self._dispatch(messages)
 
-    def _dispatch(self, messages: list[ReceivedMessage]) -> None:
-        receivers = self._receivers
+    def _dispatch(self, messages: list[ReceivedMessage], size: int) -> None:
+        receivers, recorder, now = self._receivers, self._recorder, self._last_received
         if self._replay is not None:
             messages = self._not_seen_before(messages, self._replay)
         for kind, run in groupby(messages, type):
             if kind is StreamItem:  # thousands of them in a row
-                self._calls.items(cast("Iterable[StreamItem[Raw]]", run))
-            elif kind in receivers:  # the others (Ping, Ack, ...) ask for nothing
+                count, id_, method = self._calls.items(cast("Iterable[StreamItem[Raw]]", run))
+                recorder.received(now, "StreamItem", id_, method, size * count // len(messages), count)
+            elif kind in receivers:
                 for message in run:
+                    self._record(message)
                     receivers[kind](message)
                     if self._over is not None:
                         return
+            else:  # Ping, Ack, ... ask for nothing
+                recorder.background(now, "received", kind.__name__, sum(1 for _ in run), 0)
+
+    def _record(self, message: ReceivedMessage) -> None:
+        """Have a message recorded, before anything comes of it."""
+        id_, method, size = None, None, 0
+        if isinstance(message, Completion):
+            id_, method = message.invocation_id, self._calls.method_of(message.invocation_id)
+            size = 0 if message.result is UNSET else len(message.result)
+        elif isinstance(message, Invocation):
+            id_, method, size = message.invocation_id, message.target, sum(map(len, message.arguments))
+        self._recorder.received(self._last_received, type(message).__name__, id_, method, size)
+
+    def _put(self, type_: str, data: bytes) -> None:
+        """Put a message that belongs to the connection and to no call, so that stateful reconnect does not count it."""
+        self.outbox.put(data, counted=False)
+        self._recorder.sending(type_, None, None, len(data))
 
     def _not_seen_before(self, messages: list[ReceivedMessage], replay: Replay) -> list[ReceivedMessage]:
         """Count the messages, and leave out those that were sent again for nothing."""
@@ -296,20 +318,23 @@ class Session:
             await self._send(resend)
             self.outbox.done()
             while True:
-                await self._send(await self.outbox.take())
+                taken = await self.outbox.take()
+                pieces = [b"".join(taken)] if self._replay is None else taken
+                self._recorder.written(trio.current_time(), len(taken), sum(map(len, pieces)))
+                await self._send(pieces)
                 self.outbox.done()
         except TransportError:
             self._stop_pausing()
             await trio.sleep(LINGER)
             raise
 
-    async def _send(self, messages: Sequence[bytes]) -> None:
-        """Send all as one transport message.
+    async def _send(self, pieces: Sequence[bytes]) -> None:
+        """Send each as a transport message.
 
-        With stateful reconnect one by one: a server that loses the connection within a transport message keeps the part
-        that it has read, and can make no sense of the message that is sent again behind it.
+        With stateful reconnect that is each message: a server that loses the connection within a transport message
+        keeps the part that it has read, and can make no sense of the message that is sent again behind it.
         """
-        for data in [b"".join(messages)] if self._replay is None else messages:
+        for data in pieces:
             if data:
                 await self.transport.send(data)
                 self._last_sent = trio.current_time()
@@ -328,7 +353,7 @@ class Session:
             if now >= next_ping:
                 next_ping = now + options.keep_alive_interval
                 if self.outbox.idle:  # else there is something to be sent already
-                    self.outbox.put(self._ping, counted=False)
+                    self._put("Ping", self._ping)
             await trio.sleep_until(min(next_ping, silent_since + options.server_timeout))
 
     async def _acknowledge(self) -> None:
@@ -342,7 +367,7 @@ class Session:
             self._ack_wanted, self._ack_urgent, self._received_size = trio.Event(), trio.Event(), 0
             if self._replay.latest_received > acknowledged:
                 acknowledged = self._replay.latest_received
-                self.outbox.put(self._protocol.encode(Ack(acknowledged)), counted=False)
+                self._put("Ack", self._protocol.encode(Ack(acknowledged)))
 
     async def _unstick(self) -> None:
         """Help a server that acknowledges nothing: what fills our buffer may be for streams that it does not know."""
@@ -416,7 +441,7 @@ class Session:
         if self._over is not None:  # between two transports there is nobody to say goodbye to
             self._scope.cancel()
             return
-        self.outbox.put(self._protocol.encode(Close()), counted=False)
+        self._put("Close", self._protocol.encode(Close()))
         await self.outbox.flushed()
         await self.transport.aclose()
 

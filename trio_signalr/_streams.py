@@ -234,6 +234,7 @@ class StreamCall(Call):
 
     __slots__ = ("stream",)
 
+    kind = "StreamInvocation"
     stream: HubStream[Any]
 
     def items(self, payloads: list[Raw]) -> None:

@@ -1,0 +1,106 @@
+"""The flight recorder of a connection: its last messages, so that an error can tell what led to it. No content is kept.
+
+It must cost next to nothing, so nothing is done for each item of a stream. A run of items within one read is one
+record. Items of uploads are not announced at all: what the writer takes beyond the messages that were announced must
+be items. And pings, which would push out everything else on an idle connection, are merely counted.
+
+No clock: whoever reads or writes knows the time, once for all that it reads or writes.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+from .errors import MessageRecord
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["FlightRecorder"]
+
+SIZE = 40
+"""Records kept of one connection."""
+
+_Direction: TypeAlias = Literal["sent", "received", "not sent"]
+# Time, direction, type, id, method, count, size. A plain tuple: these are made all the time and hardly ever read.
+_Record: TypeAlias = "tuple[float, _Direction, str, str | None, str | None, int, int]"
+
+
+class FlightRecorder:
+    """The last messages of one connection, and how many bytes it has carried.
+
+    Attributes:
+        bytes_sent: Bytes handed to the transport.
+        bytes_received: Bytes that came from it.
+        listener: Called with each record as it is made, if somebody listens.
+    """
+
+    __slots__ = ("_announced", "_background", "_records", "_waiting", "bytes_received", "bytes_sent", "listener")
+
+    def __init__(self) -> None:
+        self._records: deque[_Record] = deque(maxlen=SIZE)
+        self._waiting: deque[tuple[str, str | None, str | None, int]] = deque(maxlen=SIZE)
+        self._announced = 0  # how many of those that wait are no upload items
+        self._background: dict[tuple[_Direction, str], tuple[float, int, int]] = {}  # last time, count, size
+        self.bytes_sent = 0
+        self.bytes_received = 0
+        self.listener: Callable[[MessageRecord], None] | None = None
+
+    def sending(self, type_: str, id_: str | None, method: str | None, size: int) -> None:
+        """A message was put into the outbox."""
+        self._announced += 1
+        self._waiting.append((type_, id_, method, size))
+
+    def withdrawn(self, id_: str) -> None:
+        """What was to be sent under this id was taken back: nothing goes out in its place."""
+        for record in [record for record in self._waiting if record[1] == id_]:
+            self._waiting.remove(record)
+
+    def written(self, time: float, count: int, size: int) -> None:
+        """The writer has taken all that waited, ``count`` messages: those announced, and items of uploads."""
+        self.bytes_sent += size
+        items = count - self._announced
+        for type_, id_, method, one_size in self._waiting:
+            size -= one_size
+            if type_ in BACKGROUND:
+                self.background(time, "sent", type_, 1, one_size)
+            else:
+                self._keep((time, "sent", type_, id_, method, 1, one_size))
+        if items > 0:
+            self._keep((time, "sent", "StreamItem", None, None, items, max(size, 0)))
+        self._waiting.clear()
+        self._announced = 0
+
+    def received(
+        self, time: float, type_: str, id_: str | None, method: str | None, size: int, count: int = 1
+    ) -> None:
+        """A message has come, or a run of stream items; ``id_`` is ``None`` if they are of several streams."""
+        self._keep((time, "received", type_, id_, method, count, size))
+
+    def background(self, time: float, direction: _Direction, type_: str, count: int, size: int) -> None:
+        """Pings and the like: only how many, and the last one's time."""
+        _, count_before, size_before = self._background.get((direction, type_), (0.0, 0, 0))
+        self._background[direction, type_] = (time, count_before + count, size_before + size)
+        if self.listener is not None:
+            self.listener(MessageRecord(0.0, direction, type_, None, None, count, size))
+
+    def records(self, now: float) -> tuple[MessageRecord, ...]:
+        """What is known at the end of the connection, in order."""
+        kept: list[_Record] = [*self._records]
+        kept += [
+            (time, direction, type_, None, None, count, size)
+            for (direction, type_), (time, count, size) in self._background.items()
+        ]
+        kept.sort(key=lambda record: record[0])  # stable: what has the same time keeps its order
+        kept += [(now, "not sent", type_, id_, method, 1, size) for type_, id_, method, size in self._waiting]
+        return tuple(MessageRecord(now - time, *rest) for time, *rest in kept[-SIZE:])  # type: ignore[arg-type]
+
+    def _keep(self, record: _Record) -> None:
+        self._records.append(record)
+        if self.listener is not None:
+            self.listener(MessageRecord(0.0, *record[1:]))
+
+
+BACKGROUND = frozenset(["Ping", "Ack"])
+"""Messages that only keep a connection going."""
