@@ -23,6 +23,7 @@ LAYERS = (
     ("_version", "_logs", "errors"),
     ("messages",),
     ("protocols",),
+    ("_contents",),
     ("replay", "retry", "_flow", "_binding", "_recorder", "negotiation"),
     # ---- up to here: sans-I/O
     ("_http",),
@@ -30,9 +31,10 @@ LAYERS = (
     ("_link",),
     ("_connect",),
     ("_tools", "_endings", "_outbox"),
-    ("_calls", "_uploads"),
+    ("_telemetry",),
+    ("_calls", "_uploads", "_watching"),
     ("_streams",),
-    ("_handlers", "_states"),
+    ("_handlers", "_states", "_watched"),
     ("_session",),
     ("_connection",),
     ("_calling", "_typed"),
@@ -63,6 +65,7 @@ IMPORTERS = {
     "httpcore": {"_http"},
     "hypercorn": {"testing"},
     "msgpack": {"protocols"},
+    "opentelemetry": {"_telemetry"},
     "trio_websocket": {"transports"},
 }
 # The test hub is a second opinion: it shares codec and transports with the client, not its connection.

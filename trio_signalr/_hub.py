@@ -128,7 +128,11 @@ class HubConnection:
         Tasks: any number at once.
         Source: HubProtocol.md, "Invocations".
         """
-        return await _calling.invoke(self._connection, method, args, result_type)
+        telemetry = self._connection.watching.telemetry
+        if telemetry is None:
+            return await _calling.invoke(self._connection, method, args, result_type)
+        with telemetry.call("invoke", method) as watch:
+            return await _calling.invoke(self._connection, method, args, result_type, watch)
 
     async def send(self, method: str, *args: object) -> None:
         """Call a hub method without waiting for an answer; not even its failure is told.
@@ -150,7 +154,12 @@ class HubConnection:
         Checkpoint: always.
         Tasks: any number at once.
         """
-        await _calling.send(self._connection, method, args)
+        telemetry = self._connection.watching.telemetry
+        if telemetry is None:
+            await _calling.send(self._connection, method, args)
+            return
+        with telemetry.call("send", method) as watch:
+            await _calling.send(self._connection, method, args, watch)
 
     @overload
     def stream(
@@ -394,6 +403,7 @@ async def run_hub(
     protocol: HubProtocol,
     options: ConnectionOptions,
     handlers: Mapping[str, Handler] | None = None,
+    url: str | None = None,
 ) -> AsyncGenerator[HubConnection]:
     """Connect by ``connector`` and keep the hub going for the length of the block."""
     failures: list[Exception] = []
@@ -405,7 +415,7 @@ async def run_hub(
         failures.append(error)
         body_scope.cancel()
 
-    connection = Connection(connector, protocol, options, user_code_failed, body_scope.cancel)
+    connection = Connection(connector, protocol, options, user_code_failed, body_scope.cancel, url)
     connection.hub = hub = HubConnection(connection)
     for target, handler in (handlers or {}).items():
         connection.handlers.add(target, handler)

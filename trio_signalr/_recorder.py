@@ -72,9 +72,7 @@ class FlightRecorder:
         self._waiting.clear()
         self._announced = 0
 
-    def received(
-        self, time: float, type_: str, id_: str | None, method: str | None, size: int, count: int = 1
-    ) -> None:
+    def received(self, time: float, type_: str, id_: str | None, method: str | None, size: int, count: int = 1) -> None:
         """A message has come, or a run of stream items; ``id_`` is ``None`` if they are of several streams."""
         self._keep((time, "received", type_, id_, method, count, size))
 

@@ -21,7 +21,9 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 import trio
 
+from ._contents import show_received, show_sent
 from ._endings import Ending
+from ._logs import CONNECTION, content_wanted, message_listener
 from ._outbox import Outbox, ReplayOutbox
 from .errors import HandshakeError, ProtocolError, TransportError
 from .messages import UNSET, Ack, Close, Completion, Invocation, Ping, StreamItem
@@ -88,6 +90,7 @@ class Session:
     """One connection from the hub handshake to its end.
 
     Attributes:
+        on_resume: Called after each attempt to go on over another transport, with why it failed, if it did.
         outbox: Where everything that is to be sent goes.
         transport: The present transport.
     """
@@ -130,6 +133,7 @@ class Session:
         self._received_size = 0  # bytes since the last Ack
         self._ack_wanted = trio.Event()
         self._ack_urgent = trio.Event()
+        self.on_resume: Callable[[Exception | None], None] = lambda error: None
         self.transport = link.transport
         self.outbox = Outbox(flow)
         if self._replay is not None:
@@ -151,6 +155,7 @@ class Session:
             HandshakeError: Refused, malformed, cut short, or not answered within ``handshake_timeout``.
             HubClosed: The hub accepted and closed in one breath.
         """
+        CONNECTION.debug("shaking hands: %s over %s", self._protocol.name, self.transport.name)
         with trio.move_on_after(self._options.handshake_timeout) as scope:
             try:
                 rest = await self._shake_hands()
@@ -246,6 +251,7 @@ class Session:
                 self._end(self._lost("the server closed the connection"))
 
     def _receive(self, data: bytes) -> None:
+        self._recorder.listener = message_listener()
         while self._over is None and (messages := self._parser.feed(data)):
             self._dispatch(messages, len(data))
             data = b""
@@ -254,6 +260,8 @@ class Session:
         receivers, recorder, now = self._receivers, self._recorder, self._last_received
         if self._replay is not None:
             messages = self._not_seen_before(messages, self._replay)
+        if content_wanted():
+            show_received(messages, self._protocol)
         for kind, run in groupby(messages, type):
             if kind is StreamItem:  # thousands of them in a row
                 count, id_, method = self._calls.items(cast("Iterable[StreamItem[Raw]]", run))
@@ -302,14 +310,21 @@ class Session:
     async def _pause(self) -> None:
         """Stop reading until flow control has no reason for it. While we are deaf by choice, silence means nothing."""
         self._pause_began = trio.current_time()
+        CONNECTION.debug("reading pauses: a buffer is full")
         while self._flow.paused and self._may_pause:
             resumed = trio.Event()
             self._flow.on_resume = resumed.set
             await resumed.wait()
         self._flow.on_resume = None
         self._last_received = now = trio.current_time()
+        CONNECTION.debug("reading goes on after %.3f s", now - self._pause_began)
         if now - self._pause_began >= LONG_PAUSE:
             self._long_pause, self._long_pause_ended = now - self._pause_began, now
+            CONNECTION.warning(
+                "reading was paused for %.0f s because a buffer was full; servers give up on a client that takes "
+                "nothing for about 10 s: see overflow=",
+                self._long_pause,
+            )
         self._pause_began = math.inf
 
     async def _write(self, resend: Sequence[bytes]) -> None:
@@ -320,7 +335,10 @@ class Session:
             while True:
                 taken = await self.outbox.take()
                 pieces = [b"".join(taken)] if self._replay is None else taken
+                self._recorder.listener = message_listener()
                 self._recorder.written(trio.current_time(), len(taken), sum(map(len, pieces)))
+                if content_wanted():
+                    show_sent(taken, self._protocol)
                 await self._send(pieces)
                 self.outbox.done()
         except TransportError:
@@ -349,6 +367,12 @@ class Session:
             silent_since = now if self._pause_began < math.inf else self._last_received
             if now >= silent_since + options.server_timeout:
                 return self._end(_timed_out(options.server_timeout))
+            if now - silent_since >= options.keep_alive_interval:
+                CONNECTION.debug(
+                    "nothing was received for %.0f s; after %g s the server is given up",
+                    now - silent_since,
+                    options.server_timeout,
+                )
             next_ping = max(next_ping, self._last_sent + options.keep_alive_interval)
             if now >= next_ping:
                 next_ping = now + options.keep_alive_interval
@@ -393,6 +417,7 @@ class Session:
         if self._replay is None or not self._replay.awaiting_sequence:  # else it is still the loss before
             self._lost_at, self._delays = trio.current_time(), chain(RESUME_DELAYS, repeat(RESUME_DELAYS[-1]))
         lost_at = self._lost_at
+        CONNECTION.info("lost the transport, resuming: %s", loss.text)
         await trio.aclose_forcefully(self.transport)  # hard: a goodbye would end the connection on the server
         reason = "no time was left"
         for delay in self._delays:
@@ -404,10 +429,12 @@ class Session:
                     return await self._go_on(transport)
             except TransportError as error:
                 reason = str(error)
+                self.on_resume(error)
                 if error.status == 404:  # the server has forgotten this connection
                     break
             except Exception as error:  # the user's own: hooks and token functions may raise anything
                 reason = repr(error)
+                self.on_resume(error)
         return self._not_resumed(loss, reason)
 
     async def _go_on(self, transport: Transport) -> Ending:
@@ -420,6 +447,7 @@ class Session:
         self._last_received = self._last_sent = trio.current_time()
         self._replay.reconnected()
         self._may_pause = not self._closing
+        self.on_resume(None)
         return await self._run_attached(self.outbox.resend())
 
     def _not_resumed(self, loss: Ending, reason: str) -> Ending:
