@@ -107,6 +107,8 @@ class Call:
         self._outbox = outbox
         self._ticket = outbox.put(data)
         outbox.recorder.sending(self.kind, self.id if self.answered else None, self.method, len(data))
+        for upload in self.uploads:
+            outbox.recorder.uploading(upload.id, self.method)
         self._calls.add(self)
 
     def give_up(self) -> None:
@@ -149,7 +151,9 @@ class Call:
     def uploads_over(self) -> None:
         """No items of its uploads are of any use from now on."""
         if self.uploads and self._outbox is not None:
-            self._outbox.uploads_over([upload.id for upload in self.uploads])
+            ids = [upload.id for upload in self.uploads]
+            self._outbox.uploads_over(ids)
+            self._outbox.recorder.uploads_over(ids)
 
     def forget(self) -> None:
         """Take the call off the books; what still arrives for it is dropped."""

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 from .errors import MessageRecord
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
 __all__ = ["FlightRecorder"]
 
@@ -36,12 +36,22 @@ class FlightRecorder:
         listener: Called with each record as it is made, if somebody listens.
     """
 
-    __slots__ = ("_announced", "_background", "_records", "_waiting", "bytes_received", "bytes_sent", "listener")
+    __slots__ = (
+        "_announced",
+        "_background",
+        "_records",
+        "_uploads",
+        "_waiting",
+        "bytes_received",
+        "bytes_sent",
+        "listener",
+    )
 
     def __init__(self) -> None:
         self._records: deque[_Record] = deque(maxlen=SIZE)
         self._waiting: deque[tuple[str, str | None, str | None, int]] = deque(maxlen=SIZE)
         self._announced = 0  # how many of those that wait are no upload items
+        self._uploads: dict[str, str] = {}  # those under way, and the methods that they are for
         self._background: dict[tuple[_Direction, str], tuple[float, int, int]] = {}  # last time, count, size
         self.bytes_sent = 0
         self.bytes_received = 0
@@ -52,6 +62,15 @@ class FlightRecorder:
         self._announced += 1
         self._waiting.append((type_, id_, method, size))
 
+    def uploading(self, id_: str, method: str) -> None:
+        """Items of this upload may follow."""
+        self._uploads[id_] = method
+
+    def uploads_over(self, ids: Iterable[str]) -> None:
+        """No more items of these will be put."""
+        for id_ in ids:
+            self._uploads.pop(id_, None)
+
     def withdrawn(self, id_: str) -> None:
         """What was to be sent under this id was taken back: nothing goes out in its place."""
         for record in [record for record in self._waiting if record[1] == id_]:
@@ -60,15 +79,23 @@ class FlightRecorder:
     def written(self, time: float, count: int, size: int) -> None:
         """The writer has taken all that waited, ``count`` messages: those announced, and items of uploads."""
         self.bytes_sent += size
-        items = count - self._announced
+        items: _Record | None = None
+        if count > self._announced:
+            items_size = max(size - sum(one_size for *_, one_size in self._waiting), 0)
+            id_, method = next(iter(self._uploads.items())) if len(self._uploads) == 1 else (None, None)
+            items = (time, "sent", "StreamItem", id_, method, count - self._announced, items_size)
         for type_, id_, method, one_size in self._waiting:
-            size -= one_size
+            if items is not None and type_ in LAST:
+                self._keep(items)
+                items = None
             if type_ in BACKGROUND:
                 self.background(time, "sent", type_, 1, one_size)
             else:
+                if type_ == "Completion" and id_ is not None:
+                    method = self._uploads.pop(id_, method)
                 self._keep((time, "sent", type_, id_, method, 1, one_size))
-        if items > 0:
-            self._keep((time, "sent", "StreamItem", None, None, items, max(size, 0)))
+        if items is not None:
+            self._keep(items)
         self._waiting.clear()
         self._announced = 0
 
@@ -102,3 +129,6 @@ class FlightRecorder:
 
 BACKGROUND = frozenset(["Ping", "Ack"])
 """Messages that only keep a connection going."""
+
+LAST = frozenset(["CancelInvocation", "Close", "Completion"])
+"""Messages that items of uploads come before, if they are written together."""

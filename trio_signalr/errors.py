@@ -153,7 +153,9 @@ class MessageRecord:
             text += f" {self.id}"
         if self.method is not None:
             text += f" {self.method!r}"
-        return f"{text}, {_readable(self.size)}{', not sent' if self.direction == 'not sent' else ''}"
+        if self.size:
+            text += f", {_readable(self.size)}"
+        return f"{text}, not sent" if self.direction == "not sent" else text
 
 
 def _readable(size: int) -> str:

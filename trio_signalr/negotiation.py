@@ -125,7 +125,9 @@ def without_secrets(url: str) -> str:
 
 def public_id(connection_id: str | None) -> str:
     """Return enough of a connection id to find it in the server's log: in version 0 the whole of it is a secret."""
-    return "without an id" if connection_id is None else f"id {connection_id:.8}..."
+    if connection_id is None:
+        return "without an id"
+    return f"id {connection_id:.8}{'...' if len(connection_id) > 8 else ''}"
 
 
 def _with_parameter(query: str, name: str, value: str) -> str:
