@@ -55,7 +55,7 @@ class Collected:
                         found += [
                             (dict(p.attributes or {}), getattr(p, "count", None) or p.value)
                             for p in each.data.data_points
-                        ]  # type: ignore[union-attr]
+                        ]
         return found
 
 
@@ -66,6 +66,7 @@ def collecting(monkeypatch: pytest.MonkeyPatch) -> Iterator[Collected]:
     telemetry = _telemetry.Telemetry(collected.tracers, collected.meters)
     with monkeypatch.context() as patch:
         patch.setattr(_telemetry, "telemetry", lambda: telemetry)
+        patch.setattr(_telemetry, "is_set_up", lambda: True)
         yield collected
     collected.tracers.shutdown()
     collected.meters.shutdown()

@@ -79,6 +79,13 @@ class FlightRecorder:
     def written(self, time: float, count: int, size: int) -> None:
         """The writer has taken all that waited, ``count`` messages: those announced, and items of uploads."""
         self.bytes_sent += size
+        if count == self._announced == 1 and self.listener is None:  # a call after another
+            ((type_, id_, method, _),) = self._waiting
+            if type_ == "Invocation":
+                self._records.append((time, "sent", type_, id_, method, 1, size))
+                self._waiting.clear()
+                self._announced = 0
+                return
         items: _Record | None = None
         if count > self._announced:
             items_size = max(size - sum(one_size for *_, one_size in self._waiting), 0)

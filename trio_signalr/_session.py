@@ -140,6 +140,7 @@ class Session:
             self.outbox = replay_outbox = ReplayOutbox(self._replay, flow)
             self._receivers[Ack] = lambda message: replay_outbox.acknowledged(message.sequence_id)
         self._recorder = self.outbox.recorder
+        self._show_content = False
 
     @property
     def ending(self) -> Ending | None:
@@ -155,6 +156,7 @@ class Session:
             HandshakeError: Refused, malformed, cut short, or not answered within ``handshake_timeout``.
             HubClosed: The hub accepted and closed in one breath.
         """
+        self._decide_on_logging()
         CONNECTION.debug("shaking hands: %s over %s", self._protocol.name, self.transport.name)
         with trio.move_on_after(self._options.handshake_timeout) as scope:
             try:
@@ -251,7 +253,7 @@ class Session:
                 self._end(self._lost("the server closed the connection"))
 
     def _receive(self, data: bytes) -> None:
-        self._recorder.listener = message_listener()
+        self._decide_on_logging()
         while self._over is None and (messages := self._parser.feed(data)):
             self._dispatch(messages, len(data))
             data = b""
@@ -260,7 +262,7 @@ class Session:
         receivers, recorder, now = self._receivers, self._recorder, self._last_received
         if self._replay is not None:
             messages = self._not_seen_before(messages, self._replay)
-        if content_wanted():
+        if self._show_content:
             show_received(messages, self._protocol)
         for kind, run in groupby(messages, type):
             if kind is StreamItem:  # thousands of them in a row
@@ -274,6 +276,11 @@ class Session:
                         return
             else:  # Ping, Ack, ... ask for nothing
                 recorder.background(now, "received", kind.__name__, sum(1 for _ in run), 0)
+
+    def _decide_on_logging(self) -> None:
+        """Ask whether messages are logged: once for each read, for writes too, since asking takes a while."""
+        self._recorder.listener = message_listener()
+        self._show_content = content_wanted()
 
     def _record(self, message: ReceivedMessage) -> None:
         """Have a message recorded, before anything comes of it."""
@@ -335,9 +342,8 @@ class Session:
             while True:
                 taken = await self.outbox.take()
                 pieces = [b"".join(taken)] if self._replay is None else taken
-                self._recorder.listener = message_listener()
                 self._recorder.written(trio.current_time(), len(taken), sum(map(len, pieces)))
-                if content_wanted():
+                if self._show_content:
                     show_sent(taken, self._protocol)
                 await self._send(pieces)
                 self.outbox.done()

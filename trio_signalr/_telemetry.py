@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from ._link import Link
     from ._recorder import FlightRecorder
 
-__all__ = ["CallWatch", "HubTelemetry", "Kind", "Telemetry", "telemetry"]
+__all__ = ["CallWatch", "HubTelemetry", "Kind", "Telemetry", "is_set_up", "telemetry"]
 
 SOURCE = "Microsoft.AspNetCore.SignalR.Client"
 METER = "trio_signalr"
@@ -98,10 +98,7 @@ _RECEIVED = (("network.io.direction", "receive"),)
 
 
 class Telemetry:
-    """The tracer and the instruments; one for the whole process.
-
-    Without an SDK they do nothing. One that is set up later is found by OpenTelemetry itself.
-    """
+    """The tracer and the instruments; one for the whole process."""
 
     def __init__(self, tracers: TracerProvider | None = None, meters: MeterProvider | None = None) -> None:
         self.tracer = trace.get_tracer(SOURCE, __version__, tracer_provider=tracers)
@@ -141,6 +138,16 @@ class Telemetry:
         meter.create_observable_counter(
             "signalr.client.io", [self.bytes.observe], "By", "Bytes of hub messages, without the transport's framing."
         )
+
+
+def is_set_up() -> bool:
+    """Whether there is a provider that does something: the API's own do not."""
+    tracers, meters = trace.get_tracer_provider(), metrics.get_meter_provider()
+    return not (_of_the_api(tracers, "opentelemetry.trace") and _of_the_api(meters, "opentelemetry.metrics"))
+
+
+def _of_the_api(provider: object, package: str) -> bool:
+    return type(provider).__module__.startswith(package)
 
 
 @cache
@@ -250,7 +257,17 @@ class CallWatch:
         items_received: Items of its stream.
     """
 
-    __slots__ = ("_attributes", "_began", "_kind", "_span", "_telemetry", "headers", "items_received", "items_sent")
+    __slots__ = (
+        "_attributes",
+        "_began",
+        "_counting",
+        "_kind",
+        "_span",
+        "_telemetry",
+        "headers",
+        "items_received",
+        "items_sent",
+    )
 
     def __init__(
         self, telemetry: Telemetry, kind: Kind, method: str, service: str, server: Mapping[str, str | int]
@@ -265,11 +282,17 @@ class CallWatch:
         )
         self.headers: dict[str, str] = {}
         self.items_sent = self.items_received = 0
+        self._counting = False
         if self._span.get_span_context().is_valid:
             propagate.inject(self.headers, context=trace.set_span_in_context(self._span))
         if kind in ("stream", "upload"):
             telemetry.streams.add(1, {**self._attributes, "signalr.client.call.type": kind})
-            telemetry.items.add(self, tuple(self._attributes.items()))
+
+    def count_items(self) -> None:
+        """There are going to be items: have them asked for."""
+        if not self._counting:
+            self._counting = True
+            self._telemetry.items.add(self, tuple(self._attributes.items()))
 
     def end(self, error: Exception | None = None, *, cancelled: bool = False) -> None:
         """The call is over; the first end counts. Being cancelled is no failure: somebody wanted no more of it."""
@@ -279,7 +302,8 @@ class CallWatch:
         attributes = {**self._attributes, "signalr.client.call.type": self._kind}
         if self._kind in ("stream", "upload"):
             self._telemetry.streams.add(-1, attributes)
-        self._telemetry.items.finish(self)
+        if self._counting:
+            self._telemetry.items.finish(self)
         if error is not None:
             attributes["error.type"] = error_type(error)
             _fail(self._span, error)

@@ -27,6 +27,7 @@ class WatchedStreamCall(StreamCall):
     def __init__(self, calls: Calls, method: str, uploads: list[UploadStream], watch: CallWatch) -> None:
         super().__init__(calls, method, uploads)
         self._watch = watch
+        watch.count_items()
 
     def items(self, payloads: list[Raw]) -> None:
         """See :meth:`StreamCall.items`."""
@@ -62,6 +63,7 @@ class WatchedUploadStream(UploadStream):
     def __init__(self, id_: str, protocol: HubProtocol, watch: CallWatch) -> None:
         super().__init__(id_, protocol)
         self._watch = watch
+        watch.count_items()
 
     def put(self, item: object) -> None:
         """See :meth:`UploadStream.put`."""

@@ -18,7 +18,7 @@ __all__ = ["Watching"]
 
 
 def _open_telemetry(url: str | None) -> HubTelemetry | None:
-    """Traces and metrics, if this program uses OpenTelemetry.
+    """Traces and metrics, if this program has set up OpenTelemetry.
 
     Who never imported it has nobody to report to, so it is not imported for its own sake: it may be installed for
     something else, and takes 70 ms.
@@ -26,10 +26,10 @@ def _open_telemetry(url: str | None) -> HubTelemetry | None:
     if sys.modules.get("opentelemetry") is None:
         return None
     try:
-        from ._telemetry import HubTelemetry, telemetry
+        from . import _telemetry
     except ImportError:  # other distributions have modules in that package, too
         return None
-    return HubTelemetry(telemetry(), url)
+    return _telemetry.HubTelemetry(_telemetry.telemetry(), url) if _telemetry.is_set_up() else None
 
 
 class Watching:

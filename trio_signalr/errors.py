@@ -192,8 +192,8 @@ class CloseReport:
         """The last messages as text, a line each; empty if there were none."""
         if not self.messages:
             return ""
-        lines = [f"  {0.0 - record.before_end:9.3f} s  {record}" for record in self.messages]
-        return "\n".join(["The last messages before the connection ended:", *lines])
+        lines = [f"{record.before_end:10.3f}  {record}" for record in self.messages]
+        return "\n".join(["The last messages, by seconds before the connection ended:", *lines])
 
 
 class HubClosed(SignalRError, BrokenResourceError):
