@@ -13,9 +13,12 @@ from collections import deque
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from .errors import MessageRecord
+from .messages import UNSET, Completion, Invocation
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+
+    from .messages import ReceivedMessage
 
 __all__ = ["FlightRecorder"]
 
@@ -109,6 +112,16 @@ class FlightRecorder:
     def received(self, time: float, type_: str, id_: str | None, method: str | None, size: int, count: int = 1) -> None:
         """A message has come, or a run of stream items; ``id_`` is ``None`` if they are of several streams."""
         self._keep((time, "received", type_, id_, method, count, size))
+
+    def received_one(self, time: float, message: ReceivedMessage, method_of: Callable[[str], str | None]) -> None:
+        """A message has come, by itself; ``method_of`` tells the method of a call in flight."""
+        id_, method, size = None, None, 0
+        if isinstance(message, Completion):
+            id_, method = message.invocation_id, method_of(message.invocation_id)
+            size = 0 if message.result is UNSET else len(message.result)
+        elif isinstance(message, Invocation):
+            id_, method, size = message.invocation_id, message.target, sum(map(len, message.arguments))
+        self.received(time, type(message).__name__, id_, method, size)
 
     def background(self, time: float, direction: _Direction, type_: str, count: int, size: int) -> None:
         """Pings and the like: only how many, and the last one's time."""

@@ -26,7 +26,7 @@ from ._endings import Ending
 from ._logs import CONNECTION, content_wanted, message_listener
 from ._outbox import Outbox, ReplayOutbox
 from .errors import HandshakeError, ProtocolError, TransportError
-from .messages import UNSET, Ack, Close, Completion, Invocation, Ping, StreamItem
+from .messages import Ack, Close, Completion, Invocation, Ping, StreamItem
 from .protocols._base import DEFAULT_MAX_MESSAGE_SIZE
 from .protocols.handshake import HandshakeReader, encode_request, parse_response
 from .replay import Replay
@@ -270,7 +270,7 @@ class Session:
                 recorder.received(now, "StreamItem", id_, method, size * count // len(messages), count)
             elif kind in receivers:
                 for message in run:
-                    self._record(message)
+                    recorder.received_one(now, message, self._calls.method_of)
                     receivers[kind](message)
                     if self._over is not None:
                         return
@@ -281,16 +281,6 @@ class Session:
         """Ask whether messages are logged: once for each read, for writes too, since asking takes a while."""
         self._recorder.listener = message_listener()
         self._show_content = content_wanted()
-
-    def _record(self, message: ReceivedMessage) -> None:
-        """Have a message recorded, before anything comes of it."""
-        id_, method, size = None, None, 0
-        if isinstance(message, Completion):
-            id_, method = message.invocation_id, self._calls.method_of(message.invocation_id)
-            size = 0 if message.result is UNSET else len(message.result)
-        elif isinstance(message, Invocation):
-            id_, method, size = message.invocation_id, message.target, sum(map(len, message.arguments))
-        self._recorder.received(self._last_received, type(message).__name__, id_, method, size)
 
     def _put(self, type_: str, data: bytes) -> None:
         """Put a message that belongs to the connection and to no call, so that stateful reconnect does not count it."""
