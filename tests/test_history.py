@@ -59,6 +59,7 @@ async def test_a_loss_shows_what_led_to_it(autojump_clock: MockClock) -> None:
 async def test_the_hubs_own_report_has_them_too() -> None:
     with pytest.raises(HubClosed) as caught:
         async with open_peer() as (hub, peer):
+            await wait_all_tasks_blocked()
             await peer.send(Close("bye"))
             await trio.sleep_forever()
     assert history(caught.value) == ["→ Ping, 11 B", "← Close"]
