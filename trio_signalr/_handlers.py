@@ -146,7 +146,7 @@ class Handlers:
         self._flow = flow
         self._failed = failed
         self._targets: dict[str, _Target] = {}
-        self._missed: set[str] = set()  # targets that nobody handles, as far as that was logged
+        self._missed: frozenset[str] = frozenset()  # targets that nobody handles, as far as that was logged
         self._nursery: trio.Nursery | None = None
         self._closing = False
         self.watch: Callable[[str, Mapping[str, str]], AbstractContextManager[None]] | None = None
@@ -281,7 +281,7 @@ class Handlers:
     def _missing(self, target: str) -> None:
         """Say that nobody handles this, once: a name that is spelled otherwise on the server, more often than not."""
         if target not in self._missed and len(self._missed) < MAX_MISSED:
-            self._missed.add(target)
+            self._missed |= {target}
             CONNECTION.warning("the server calls %r, for which there is no handler and no subscription", target)
 
     def _target(self, name: str) -> _Target:

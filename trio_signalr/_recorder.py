@@ -9,7 +9,6 @@ No clock: whoever reads or writes knows the time, once for all that it reads or 
 
 from __future__ import annotations
 
-from collections import deque
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from .errors import MessageRecord
@@ -25,6 +24,9 @@ __all__ = ["FlightRecorder"]
 SIZE = 40
 """Records kept of one connection."""
 
+SPARE = 16
+"""More of them, so that the oldest need not be thrown out each time."""
+
 _Direction: TypeAlias = Literal["sent", "received", "not sent"]
 # Time, direction, type, id, method, count, size. A plain tuple: these are made all the time and hardly ever read.
 _Record: TypeAlias = "tuple[float, _Direction, str, str | None, str | None, int, int]"
@@ -37,10 +39,10 @@ class FlightRecorder:
         bytes_sent: Bytes handed to the transport.
         bytes_received: Bytes that came from it.
         listener: Called with each record as it is made, if somebody listens.
+        show_content: Whether somebody wants to see more of the messages than is recorded.
     """
 
     __slots__ = (
-        "_announced",
         "_background",
         "_records",
         "_uploads",
@@ -48,21 +50,21 @@ class FlightRecorder:
         "bytes_received",
         "bytes_sent",
         "listener",
+        "show_content",
     )
 
     def __init__(self) -> None:
-        self._records: deque[_Record] = deque(maxlen=SIZE)
-        self._waiting: deque[tuple[str, str | None, str | None, int]] = deque(maxlen=SIZE)
-        self._announced = 0  # how many of those that wait are no upload items
+        self._records: list[_Record] = []  # an empty deque takes 750 bytes, for each idle connection
+        self._waiting: list[tuple[str, str | None, str | None, int]] = []  # no more than there are in the outbox
         self._uploads: dict[str, str] = {}  # those under way, and the methods that they are for
-        self._background: dict[tuple[_Direction, str], tuple[float, int, int]] = {}  # last time, count, size
+        self._background: dict[str, tuple[float, _Direction, int, int]] = {}  # last time, direction, count, size
         self.bytes_sent = 0
         self.bytes_received = 0
         self.listener: Callable[[MessageRecord], None] | None = None
+        self.show_content = False
 
     def sending(self, type_: str, id_: str | None, method: str | None, size: int) -> None:
         """A message was put into the outbox."""
-        self._announced += 1
         self._waiting.append((type_, id_, method, size))
 
     def uploading(self, id_: str, method: str) -> None:
@@ -75,39 +77,34 @@ class FlightRecorder:
             self._uploads.pop(id_, None)
 
     def withdrawn(self, id_: str) -> None:
-        """What was to be sent under this id was taken back: nothing goes out in its place."""
-        for record in [record for record in self._waiting if record[1] == id_]:
-            self._waiting.remove(record)
+        """What was to be sent under this id was taken back: an empty message goes out in its place."""
+        self._waiting = [record if record[1] != id_ else WITHDRAWN for record in self._waiting]
 
     def written(self, time: float, count: int, size: int) -> None:
         """The writer has taken all that waited, ``count`` messages: those announced, and items of uploads."""
         self.bytes_sent += size
-        if count == self._announced == 1 and self.listener is None:  # a call after another
-            ((type_, id_, method, _),) = self._waiting
-            if type_ == "Invocation":
-                self._records.append((time, "sent", type_, id_, method, 1, size))
-                self._waiting.clear()
-                self._announced = 0
-                return
+        waiting, self._waiting = self._waiting, []
         items: _Record | None = None
-        if count > self._announced:
-            items_size = max(size - sum(one_size for *_, one_size in self._waiting), 0)
+        if count > len(waiting):
+            items_size = max(size - sum(one_size for *_, one_size in waiting), 0)
             id_, method = next(iter(self._uploads.items())) if len(self._uploads) == 1 else (None, None)
-            items = (time, "sent", "StreamItem", id_, method, count - self._announced, items_size)
-        for type_, id_, method, one_size in self._waiting:
-            if items is not None and type_ in LAST:
-                self._keep(items)
-                items = None
+            items = (time, "sent", "StreamItem", id_, method, count - len(waiting), items_size)
+        kept: list[_Record] = []
+        for type_, id_, method, one_size in waiting if len(waiting) < SIZE else waiting[-SIZE:]:
             if type_ in BACKGROUND:
                 self.background(time, "sent", type_, 1, one_size)
-            else:
+                continue
+            if type_ in LAST:
+                if items is not None:
+                    kept.append(items)
+                    items = None
                 if type_ == "Completion" and id_ is not None:
                     method = self._uploads.pop(id_, method)
-                self._keep((time, "sent", type_, id_, method, 1, one_size))
+            if type_:
+                kept.append((time, "sent", type_, id_, method, 1, one_size))
         if items is not None:
-            self._keep(items)
-        self._waiting.clear()
-        self._announced = 0
+            kept.append(items)
+        self._keep(*kept)
 
     def received(self, time: float, type_: str, id_: str | None, method: str | None, size: int, count: int = 1) -> None:
         """A message has come, or a run of stream items; ``id_`` is ``None`` if they are of several streams."""
@@ -125,27 +122,32 @@ class FlightRecorder:
 
     def background(self, time: float, direction: _Direction, type_: str, count: int, size: int) -> None:
         """Pings and the like: only how many, and the last one's time."""
-        _, count_before, size_before = self._background.get((direction, type_), (0.0, 0, 0))
-        self._background[direction, type_] = (time, count_before + count, size_before + size)
+        key = type_ if direction == "sent" else f"{type_} received"
+        _, _, count_before, size_before = self._background.get(key, (0.0, direction, 0, 0))
+        self._background[key] = (time, direction, count_before + count, size_before + size)
         if self.listener is not None:
             self.listener(MessageRecord(0.0, direction, type_, None, None, count, size))
 
     def records(self, now: float) -> tuple[MessageRecord, ...]:
         """What is known at the end of the connection, in order."""
-        kept: list[_Record] = [*self._records]
-        kept += [
-            (time, direction, type_, None, None, count, size)
-            for (direction, type_), (time, count, size) in self._background.items()
-        ]
+        kept = self._records.copy()
+        for key, (time, direction, count, size) in self._background.items():
+            kept.append((time, direction, key.partition(" ")[0], None, None, count, size))
         kept.sort(key=lambda record: record[0])  # stable: what has the same time keeps its order
-        kept += [(now, "not sent", type_, id_, method, 1, size) for type_, id_, method, size in self._waiting]
+        kept += [(now, "not sent", *about, 1, size) for *about, size in self._waiting if about[0]]  # type: ignore[misc]
         return tuple(MessageRecord(now - time, *rest) for time, *rest in kept[-SIZE:])  # type: ignore[arg-type]
 
-    def _keep(self, record: _Record) -> None:
-        self._records.append(record)
+    def _keep(self, *records: _Record) -> None:
+        self._records += records
+        if len(self._records) > SIZE + SPARE:
+            del self._records[:-SIZE]
         if self.listener is not None:
-            self.listener(MessageRecord(0.0, *record[1:]))
+            for record in records:
+                self.listener(MessageRecord(0.0, *record[1:]))
 
+
+WITHDRAWN = ("", None, None, 0)
+"""In place of what waited and was taken back."""
 
 BACKGROUND = frozenset(["Ping", "Ack"])
 """Messages that only keep a connection going."""

@@ -139,8 +139,6 @@ class Session:
         if self._replay is not None:
             self.outbox = replay_outbox = ReplayOutbox(self._replay, flow)
             self._receivers[Ack] = lambda message: replay_outbox.acknowledged(message.sequence_id)
-        self._recorder = self.outbox.recorder
-        self._show_content = False
 
     @property
     def ending(self) -> Ending | None:
@@ -232,7 +230,7 @@ class Session:
     def _end(self, ending: Ending) -> None:
         """Store why the present transport is of no more use, and stop what runs on it; the first reason counts."""
         if self._over is None:
-            messages = self._recorder.records(trio.current_time())
+            messages = self.outbox.recorder.records(trio.current_time())
             self._over = replace(LEFT if self._closing else ending, messages=messages)
             if not self._may_resume(self._over):
                 self._ending = self._over
@@ -247,7 +245,7 @@ class Session:
             self._last_received = trio.current_time()
             if data:
                 self._received_size += len(data)
-                self._recorder.bytes_received += len(data)
+                self.outbox.recorder.bytes_received += len(data)
                 self._receive(data)
             else:
                 self._end(self._lost("the server closed the connection"))
@@ -259,10 +257,10 @@ class Session:
             data = b""
 
     def _dispatch(self, messages: list[ReceivedMessage], size: int) -> None:
-        receivers, recorder, now = self._receivers, self._recorder, self._last_received
+        receivers, recorder, now = self._receivers, self.outbox.recorder, self._last_received
         if self._replay is not None:
             messages = self._not_seen_before(messages, self._replay)
-        if self._show_content:
+        if recorder.show_content:
             show_received(messages, self._protocol)
         for kind, run in groupby(messages, type):
             if kind is StreamItem:  # thousands of them in a row
@@ -279,13 +277,14 @@ class Session:
 
     def _decide_on_logging(self) -> None:
         """Ask whether messages are logged: once for each read, for writes too, since asking takes a while."""
-        self._recorder.listener = message_listener()
-        self._show_content = content_wanted()
+        recorder = self.outbox.recorder
+        recorder.listener = message_listener()
+        recorder.show_content = content_wanted()
 
     def _put(self, type_: str, data: bytes) -> None:
         """Put a message that belongs to the connection and to no call, so that stateful reconnect does not count it."""
         self.outbox.put(data, counted=False)
-        self._recorder.sending(type_, None, None, len(data))
+        self.outbox.recorder.sending(type_, None, None, len(data))
 
     def _not_seen_before(self, messages: list[ReceivedMessage], replay: Replay) -> list[ReceivedMessage]:
         """Count the messages, and leave out those that were sent again for nothing."""
@@ -332,8 +331,8 @@ class Session:
             while True:
                 taken = await self.outbox.take()
                 pieces = [b"".join(taken)] if self._replay is None else taken
-                self._recorder.written(trio.current_time(), len(taken), sum(map(len, pieces)))
-                if self._show_content:
+                self.outbox.recorder.written(trio.current_time(), len(taken), sum(map(len, pieces)))
+                if self.outbox.recorder.show_content:
                     show_sent(taken, self._protocol)
                 await self._send(pieces)
                 self.outbox.done()
