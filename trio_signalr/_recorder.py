@@ -24,8 +24,8 @@ __all__ = ["FlightRecorder"]
 SIZE = 40
 """Records kept of one connection."""
 
-SPARE = 16
-"""More of them, so that the oldest need not be thrown out each time."""
+ENOUGH = SIZE + 16
+"""Records beyond which the oldest are thrown out, down to what is kept."""
 
 _Direction: TypeAlias = Literal["sent", "received", "not sent"]
 # Time, direction, type, id, method, count, size. A plain tuple: these are made all the time and hardly ever read.
@@ -84,27 +84,29 @@ class FlightRecorder:
         """The writer has taken all that waited, ``count`` messages: those announced, and items of uploads."""
         self.bytes_sent += size
         waiting, self._waiting = self._waiting, []
-        items: _Record | None = None
-        if count > len(waiting):
-            items_size = max(size - sum(one_size for *_, one_size in waiting), 0)
-            id_, method = next(iter(self._uploads.items())) if len(self._uploads) == 1 else (None, None)
-            items = (time, "sent", "StreamItem", id_, method, count - len(waiting), items_size)
-        kept: list[_Record] = []
-        for type_, id_, method, one_size in waiting if len(waiting) < SIZE else waiting[-SIZE:]:
+        if count == 1 == len(waiting) and (type_ := waiting[0][0]) in ALONE:  # a call after another
+            self._keep((time, "sent", type_, waiting[0][1], waiting[0][2], 1, size))
+            return
+        items = self._items(time, count - len(waiting), size - sum(one_size for *_, one_size in waiting))
+        for type_, id_, method, one_size in waiting[-SIZE:]:
+            if type_ in LAST and items is not None:
+                self._keep(items)
+                items = None
             if type_ in BACKGROUND:
                 self.background(time, "sent", type_, 1, one_size)
-                continue
-            if type_ in LAST:
-                if items is not None:
-                    kept.append(items)
-                    items = None
-                if type_ == "Completion" and id_ is not None:
-                    method = self._uploads.pop(id_, method)
-            if type_:
-                kept.append((time, "sent", type_, id_, method, 1, one_size))
+            elif type_ == "Completion" and id_ is not None:
+                self._keep((time, "sent", type_, id_, self._uploads.pop(id_, method), 1, one_size))
+            elif type_:
+                self._keep((time, "sent", type_, id_, method, 1, one_size))
         if items is not None:
-            kept.append(items)
-        self._keep(*kept)
+            self._keep(items)
+
+    def _items(self, time: float, count: int, size: int) -> _Record | None:
+        """What was written and not announced; if it can only be of one upload, with its name."""
+        if count <= 0:
+            return None
+        id_, method = next(iter(self._uploads.items())) if len(self._uploads) == 1 else (None, None)
+        return (time, "sent", "StreamItem", id_, method, count, size)
 
     def received(self, time: float, type_: str, id_: str | None, method: str | None, size: int, count: int = 1) -> None:
         """A message has come, or a run of stream items; ``id_`` is ``None`` if they are of several streams."""
@@ -137,13 +139,13 @@ class FlightRecorder:
         kept += [(now, "not sent", *about, 1, size) for *about, size in self._waiting if about[0]]  # type: ignore[misc]
         return tuple(MessageRecord(now - time, *rest) for time, *rest in kept[-SIZE:])  # type: ignore[arg-type]
 
-    def _keep(self, *records: _Record) -> None:
-        self._records += records
-        if len(self._records) > SIZE + SPARE:
-            del self._records[:-SIZE]
+    def _keep(self, record: _Record) -> None:
+        records = self._records
+        records.append(record)
+        if len(records) > ENOUGH:
+            del records[:-SIZE]
         if self.listener is not None:
-            for record in records:
-                self.listener(MessageRecord(0.0, *record[1:]))
+            self.listener(MessageRecord(0.0, *record[1:]))
 
 
 WITHDRAWN = ("", None, None, 0)
@@ -154,3 +156,6 @@ BACKGROUND = frozenset(["Ping", "Ack"])
 
 LAST = frozenset(["CancelInvocation", "Close", "Completion"])
 """Messages that items of uploads come before, if they are written together."""
+
+ALONE = frozenset(["Invocation", "StreamInvocation"])
+"""Messages that have nothing to do with others."""
