@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
+import trio
 from opentelemetry import baggage, context
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, TraceState, set_span_in_context
@@ -90,3 +91,16 @@ async def test_trace_state_and_baggage_go_along(aspnetcore: HubProcess, collecte
 async def test_without_a_span_there_is_nothing_to_be_a_child_of(aspnetcore: HubProcess) -> None:
     async with open_hub(aspnetcore.url()) as hub:
         assert (await hub.invoke("Span", result_type=list[str | None]))[:3] == ["", "", ""]
+
+
+@BOTH
+async def test_handlers_have_no_link_since_the_server_sends_no_context(
+    aspnetcore: HubProcess, collected: Collected, protocol: str
+) -> None:
+    told = trio.Event()
+    async with open_hub(aspnetcore.url(), protocol=protocol, handlers={"told": lambda _: told.set()}) as hub:
+        await hub.invoke("CallMe", "told", 1)
+        await told.wait()
+    handled = collected.span("hub/told")
+    assert handled.links == ()
+    assert handled.parent is None
