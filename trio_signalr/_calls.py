@@ -247,7 +247,7 @@ class OneWayCall(ResultCall):
 
     __slots__ = ()
 
-    answered = False
+    answered: ClassVar[bool] = False
 
     async def wait(self) -> None:
         """Wait until the uploads are sent; a checkpoint. Nothing is awaited from the server."""

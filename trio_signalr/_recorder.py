@@ -58,10 +58,10 @@ class FlightRecorder:
         self._waiting: list[tuple[str, str | None, str | None, int]] = []  # no more than there are in the outbox
         self._uploads: dict[str, str] = {}  # those under way, and the methods that they are for
         self._background: dict[str, tuple[float, _Direction, int, int]] = {}  # last time, direction, count, size
-        self.bytes_sent = 0
-        self.bytes_received = 0
+        self.bytes_sent: int = 0
+        self.bytes_received: int = 0
         self.listener: Callable[[MessageRecord], None] | None = None
-        self.show_content = False
+        self.show_content: bool = False
 
     def sending(self, type_: str, id_: str | None, method: str | None, size: int) -> None:
         """A message was put into the outbox."""

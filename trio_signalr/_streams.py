@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, NoReturn, TypeVar
 
 import trio
 from trio.lowlevel import checkpoint_if_cancelled
@@ -245,7 +245,7 @@ class StreamCall(Call):
 
     __slots__ = ("stream",)
 
-    kind = "StreamInvocation"
+    kind: ClassVar[str] = "StreamInvocation"
     stream: HubStream[Any]
 
     def items(self, payloads: list[Raw]) -> None:

@@ -30,8 +30,8 @@ from ._version import __version__
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
-    from opentelemetry.metrics import CallbackOptions, MeterProvider
-    from opentelemetry.trace import TracerProvider
+    from opentelemetry.metrics import CallbackOptions, Histogram, MeterProvider, UpDownCounter
+    from opentelemetry.trace import Tracer, TracerProvider
 
     from ._endings import Ending
     from ._link import Link
@@ -101,35 +101,35 @@ class Telemetry:
     """The tracer and the instruments; one for the whole process."""
 
     def __init__(self, tracers: TracerProvider | None = None, meters: MeterProvider | None = None) -> None:
-        self.tracer = trace.get_tracer(SOURCE, __version__, tracer_provider=tracers)
+        self.tracer: Tracer = trace.get_tracer(SOURCE, __version__, tracer_provider=tracers)
         meter = metrics.get_meter(METER, __version__, meter_provider=meters)
-        self.items = _Totals(lambda one: [(_SENT, one.items_sent), (_RECEIVED, one.items_received)])  # type: ignore[attr-defined]
-        self.bytes = _Totals(lambda one: [(_SENT, one.bytes_sent), (_RECEIVED, one.bytes_received)])  # type: ignore[attr-defined]
-        self.calls = meter.create_histogram(
+        self.items: _Totals = _Totals(lambda one: [(_SENT, one.items_sent), (_RECEIVED, one.items_received)])  # type: ignore[attr-defined]
+        self.bytes: _Totals = _Totals(lambda one: [(_SENT, one.bytes_sent), (_RECEIVED, one.bytes_received)])  # type: ignore[attr-defined]
+        self.calls: Histogram = meter.create_histogram(
             "signalr.client.call.duration",
             "s",
             "Duration of calls of hub methods.",
             explicit_bucket_boundaries_advisory=_SECONDS,
         )
-        self.streams = meter.create_up_down_counter(
+        self.streams: UpDownCounter = meter.create_up_down_counter(
             "signalr.client.active_streams", "{stream}", "Number of streams and uploads that are open."
         )
-        self.handled = meter.create_histogram(
+        self.handled: Histogram = meter.create_histogram(
             "signalr.client.handler.duration",
             "s",
             "Duration of what handlers do for one call of the server's.",
             explicit_bucket_boundaries_advisory=_SECONDS,
         )
-        self.connections = meter.create_up_down_counter(
+        self.connections: UpDownCounter = meter.create_up_down_counter(
             "signalr.client.active_connections", "{connection}", "Number of connections that are open."
         )
-        self.connected = meter.create_histogram(
+        self.connected: Histogram = meter.create_histogram(
             "signalr.client.connection.duration",
             "s",
             "Duration of connections.",
             explicit_bucket_boundaries_advisory=_MANY_SECONDS,
         )
-        self.reconnects = meter.create_counter(
+        self.reconnects: metrics.Counter = meter.create_counter(
             "signalr.client.reconnects", "{attempt}", "Number of attempts to reconnect or to resume."
         )
         meter.create_observable_counter(
@@ -281,7 +281,8 @@ class CallWatch:
             f"{service}/{method}" if service else method, kind=SpanKind.CLIENT, attributes=self._attributes
         )
         self.headers: dict[str, str] = {}
-        self.items_sent = self.items_received = 0
+        self.items_sent: int = 0
+        self.items_received: int = 0
         self._counting = False
         if self._span.get_span_context().is_valid:
             propagate.inject(self.headers, context=trace.set_span_in_context(self._span))
