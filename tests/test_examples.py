@@ -126,7 +126,13 @@ async def test_against_the_embedded_hub(
 
 
 def test_every_example_is_tested_here() -> None:
-    assert {path.stem for path in EXAMPLES.glob("*.py")} == {*OUTPUT, "embedded", "hello", "thousand_clients"}
+    assert {path.stem for path in EXAMPLES.glob("*.py")} == {
+        *OUTPUT,
+        "embedded",
+        "hello",
+        "thousand_clients",
+        "tracing",
+    }
 
 
 @pytest.mark.parametrize("name", OUTPUT)
@@ -171,6 +177,11 @@ def test_a_thousand_clients(transport: str) -> None:
 def test_hello(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     run_as_program(EXAMPLES / "hello.py", monkeypatch)
     assert capsys.readouterr().out.split() == [str(number) for number in range(10)]
+
+
+def test_tracing() -> None:
+    out, errors = start("tracing").communicate()
+    assert (out.splitlines(), errors) == (["Add ended", "3", "checkout ended"], "")
 
 
 def test_the_embedded_hub_has_the_methods_of_the_real_one(load: Callable[[str], Any]) -> None:

@@ -26,6 +26,7 @@ PUBLIC = (
     "HubState",
     "StateChange",
     "CloseReport",
+    "MessageRecord",
     "RetryContext",
     "RetryDelays",
     "ExponentialBackoff",

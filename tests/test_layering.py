@@ -20,19 +20,21 @@ ROOT = Path(__file__).parent.parent / NAME
 
 # Bottom to top. A package stands for all its modules; "__init__" is the face, trio_signalr itself.
 LAYERS = (
-    ("_version", "errors"),
+    ("_version", "_logs", "errors"),
     ("messages",),
     ("protocols",),
-    ("replay", "retry", "_flow", "_binding", "negotiation"),
+    ("_contents",),
+    ("replay", "retry", "_flow", "_binding", "_recorder", "negotiation"),
     # ---- up to here: sans-I/O
     ("_http", "_starting"),
     ("transports",),
     ("_link",),
     ("_connect",),
     ("_tools", "_endings", "_outbox"),
-    ("_calls", "_uploads"),
+    ("_telemetry",),
+    ("_calls", "_uploads", "_watching"),
     ("_streams",),
-    ("_handlers", "_states"),
+    ("_handlers", "_states", "_watched"),
     ("_session",),
     ("_connection",),
     ("_calling", "_typed"),
@@ -63,6 +65,7 @@ IMPORTERS = {
     "httpcore": {"_http"},
     "hypercorn": {"testing"},
     "msgpack": {"protocols"},
+    "opentelemetry": {"_telemetry"},
     "trio_websocket": {"transports"},
 }
 # The test hub is a second opinion: it shares codec and transports with the client, not its connection.

@@ -244,11 +244,12 @@ async def test_the_policy_is_told_attempts_elapsed_time_and_the_error(autojump_c
 
 async def test_a_policy_that_refuses_at_once_means_no_reconnecting_at_all(autojump_clock: MockClock) -> None:
     changes: list[HubState] = []
-    with pytest.raises(HubClosed, match=r"^the connection was cut$"):
+    with pytest.raises(HubClosed) as caught:
         async with open_peer(reconnect=lambda _: None) as (hub, peer), hub.state_changes() as states:
             peer.transport.cut()
             changes = [change.new async for change in states]
             await trio.sleep_forever()
+    assert str(caught.value) == "the connection was cut"
     assert changes == [HubState.CLOSED]
 
 

@@ -137,7 +137,7 @@ async def test_a_loss_in_a_pause_names_the_pause(autojump_clock: MockClock) -> N
 
 
 async def test_a_short_pause_is_not_blamed(autojump_clock: MockClock) -> None:
-    with pytest.raises(HubClosed, match=r"^the connection was cut$"):
+    with pytest.raises(HubClosed) as caught:
         async with open_peer() as (hub, peer), hub.stream("Counter", max_buffer_size=1) as stream:
             id_ = (await peer.expect(StreamInvocation)).invocation_id
             await peer.items(id_, *range(5))
@@ -146,6 +146,7 @@ async def test_a_short_pause_is_not_blamed(autojump_clock: MockClock) -> None:
             peer.transport.cut()
             async for _ in stream:
                 pass
+    assert str(caught.value) == "the connection was cut"
 
 
 async def test_a_close_that_is_under_way_is_heard_although_a_write_fails(autojump_clock: MockClock) -> None:

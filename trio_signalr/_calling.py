@@ -15,67 +15,98 @@ from ._calls import OneWayCall, ResultCall, Unsettled
 from ._endings import open_tasks
 from ._streams import HubStream, StreamCall
 from ._uploads import Upload, UploadStream, describe_failure, feed, is_upload
+from ._watched import WatchedStreamCall, WatchedUploadStream
 from .errors import PayloadError
 from .messages import Invocation, StreamInvocation
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterable, Callable
-    from contextlib import AbstractAsyncContextManager
+    from contextlib import AbstractAsyncContextManager, AbstractContextManager
 
     from typing_extensions import TypeForm
 
     from ._calls import Call, Calls
     from ._connection import Connection
     from ._flow import Overflow
+    from ._telemetry import CallWatch, Kind
 
 __all__ = ["invoke", "send", "stream", "upload"]
 
 T = TypeVar("T")
 
 
+_NO_HEADERS: dict[str, str] = {}
+
+
 class _Arguments:
     """The arguments of one call: plain ones as they are, async iterables as uploads, in parameter order."""
 
-    def __init__(self, calls: Calls, args: tuple[object, ...]) -> None:
+    def __init__(self, calls: Calls, args: tuple[object, ...], watch: CallWatch | None = None) -> None:
         self.plain = list(args)
         self.feeds: list[tuple[UploadStream, AsyncIterable[object]]] = []
         self.uploads: list[UploadStream] = []
         if any(map(is_upload, args)):
             self.plain = [argument for argument in args if not is_upload(argument)]
-            self.feeds = [(UploadStream(calls.next_id(), calls.protocol), a) for a in args if is_upload(a)]
+            self.feeds = [(_upload_stream(calls, watch), argument) for argument in args if is_upload(argument)]
             self.uploads = [stream for stream, _ in self.feeds]
+        self._headers = _NO_HEADERS if watch is None else watch.headers
 
     def message(self, call: Call | None, method: str) -> Invocation[object]:
-        return Invocation(method, self.plain, None if call is None else call.id, self._stream_ids())
+        return Invocation(method, self.plain, None if call is None else call.id, self._stream_ids(), self._headers)
 
     def stream_message(self, call: Call, method: str) -> StreamInvocation[object]:
-        return StreamInvocation(method, self.plain, call.id, self._stream_ids())
+        return StreamInvocation(method, self.plain, call.id, self._stream_ids(), self._headers)
 
     def _stream_ids(self) -> list[str]:
         return [stream.id for stream in self.uploads] if self.uploads else []
 
 
-async def invoke(connection: Connection, method: str, args: tuple[object, ...], result_type: TypeForm[T]) -> T:
+async def invoke(
+    connection: Connection,
+    method: str,
+    args: tuple[object, ...],
+    result_type: TypeForm[T],
+    watch: CallWatch | None = None,
+) -> T:
     """See :meth:`HubConnection.invoke`."""
-    arguments = _Arguments(connection.calls, args)
+    arguments = _Arguments(connection.calls, args, watch)
     call = ResultCall(connection.calls, method, arguments.uploads)
     await _start(connection, call, _encode(connection, arguments.message(call, method)))
     await _finish(connection, call, arguments)
     return call.result(result_type)
 
 
-async def send(connection: Connection, method: str, args: tuple[object, ...]) -> None:
+async def send(connection: Connection, method: str, args: tuple[object, ...], watch: CallWatch | None = None) -> None:
     """See :meth:`HubConnection.send`."""
-    arguments = _Arguments(connection.calls, args)
+    arguments = _Arguments(connection.calls, args, watch)
     data = _encode(connection, arguments.message(None, method))
     await trio.lowlevel.checkpoint()
     if not arguments.uploads:
-        (await connection.wait_for_outbox(for_answer=False)).put(data)
+        outbox = await connection.wait_for_outbox(for_answer=False)
+        outbox.put(data)
+        outbox.recorder.sending("Invocation", None, method, len(data))
         return
     call = OneWayCall(connection.calls, method, arguments.uploads)
     await _start(connection, call, data)
     await _finish(connection, call, arguments)
     call.result(object)
+
+
+def _watched(connection: Connection, kind: Kind, method: str) -> AbstractContextManager[CallWatch | None]:
+    telemetry = connection.watching.telemetry
+    return _NOBODY_WATCHES if telemetry is None else telemetry.call(kind, method)
+
+
+_NOBODY_WATCHES = nullcontext()
+
+
+def _stream_call(calls: Calls, method: str, uploads: list[UploadStream], watch: CallWatch | None) -> StreamCall:
+    return StreamCall(calls, method, uploads) if watch is None else WatchedStreamCall(calls, method, uploads, watch)
+
+
+def _upload_stream(calls: Calls, watch: CallWatch | None) -> UploadStream:
+    id_, protocol = calls.next_id(), calls.protocol
+    return UploadStream(id_, protocol) if watch is None else WatchedUploadStream(id_, protocol, watch)
 
 
 @asynccontextmanager
@@ -88,19 +119,22 @@ async def stream(
     overflow: Overflow,
 ) -> AsyncGenerator[HubStream[T]]:
     """See :meth:`HubConnection.stream`."""
-    arguments = _Arguments(connection.calls, args)
-    call = StreamCall(connection.calls, method, arguments.uploads)
-    channel = HubStream(connection.calls, call, item_type, max_buffer_size, overflow)
-    data = _encode(connection, arguments.stream_message(call, method))
-    await trio.lowlevel.checkpoint()
-    await _start(connection, call, data)
-    del data, args  # not to be kept for as long as the stream is open
-    with _unsettled(connection.calls, channel.unsettled):
-        async with _feeding(call, arguments):
-            try:
-                yield channel
-            finally:
-                channel.close()
+    with _watched(connection, "stream", method) as watch:
+        arguments = _Arguments(connection.calls, args, watch)
+        call = _stream_call(connection.calls, method, arguments.uploads, watch)
+        channel = HubStream(connection.calls, call, item_type, max_buffer_size, overflow)
+        data = _encode(connection, arguments.stream_message(call, method))
+        await trio.lowlevel.checkpoint()
+        await _start(connection, call, data)
+        del data, args  # not to be kept for as long as the stream is open
+        with _unsettled(connection.calls, channel.unsettled):
+            async with _feeding(call, arguments):
+                try:
+                    yield channel
+                finally:
+                    channel.close()
+                    if watch is not None:
+                        watch.end(cancelled=True)  # unless it had ended before
 
 
 @asynccontextmanager
@@ -108,30 +142,31 @@ async def upload(
     connection: Connection, method: str, args: tuple[object, ...], result_type: TypeForm[T]
 ) -> AsyncGenerator[Upload[T]]:
     """See :meth:`HubConnection.upload`."""
-    arguments = _Arguments(connection.calls, args)
-    own = UploadStream(connection.calls.next_id(), connection.calls.protocol)
-    arguments.uploads.append(own)
-    call = ResultCall(connection.calls, method, arguments.uploads)
-    channel = Upload(call, own, result_type)
-    data = _encode(connection, arguments.message(call, method))
-    await trio.lowlevel.checkpoint()
-    await _start(connection, call, data)
-    try:
-        async with _feeding(call, arguments):
-            try:
-                yield channel
-            except Exception as error:
-                call.abandon(describe_failure(error))
+    with _watched(connection, "upload", method) as watch:
+        arguments = _Arguments(connection.calls, args, watch)
+        own = _upload_stream(connection.calls, watch)
+        arguments.uploads.append(own)
+        call = ResultCall(connection.calls, method, arguments.uploads)
+        channel = Upload(call, own, result_type)
+        data = _encode(connection, arguments.message(call, method))
+        await trio.lowlevel.checkpoint()
+        await _start(connection, call, data)
+        try:
+            async with _feeding(call, arguments):
+                try:
+                    yield channel
+                except Exception as error:
+                    call.abandon(describe_failure(error))
+                    raise
+                channel.close()
+                await call.wait()
+        except trio.BrokenResourceError as error:
+            if not channel.failed_early(error):
                 raise
-            channel.close()
-            await call.wait()
-    except trio.BrokenResourceError as error:
-        if not channel.failed_early(error):
-            raise
-    finally:
-        call.give_up()
-        channel.close()  # a task that still sends is told so
-    channel.settle()  # if the method failed early, its own error replaces the broken channel's
+        finally:
+            call.give_up()
+            channel.close()  # a task that still sends is told so
+        channel.settle()  # if the method failed early, its own error replaces the broken channel's
 
 
 async def _start(connection: Connection, call: Call, data: bytes) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from itertools import count, groupby
 from operator import attrgetter
-from typing import TYPE_CHECKING, TypeVar, cast
+from typing import TYPE_CHECKING, ClassVar, TypeVar, cast
 
 import msgspec
 import trio
@@ -69,6 +69,8 @@ class Call:
     """One call in flight.
 
     Attributes:
+        kind: Which message makes it.
+        answered: Whether an answer is wanted, so that its id is sent along.
         method: The hub method's name, as the user spelled it.
         id: The invocation id.
         uploads: The streams that the client sends to it.
@@ -76,6 +78,9 @@ class Call:
     """
 
     __slots__ = ("_calls", "_outbox", "_ticket", "id", "method", "over", "uploads")
+
+    kind: ClassVar[str] = "Invocation"
+    answered: ClassVar[bool] = True
 
     def __init__(self, calls: Calls, method: str, uploads: list[UploadStream]) -> None:
         self._calls = calls
@@ -101,6 +106,9 @@ class Call:
         """Put the encoded invocation into ``outbox``; from now on answers can come."""
         self._outbox = outbox
         self._ticket = outbox.put(data)
+        outbox.recorder.sending(self.kind, self.id if self.answered else None, self.method, len(data))
+        for upload in self.uploads:
+            outbox.recorder.uploading(upload.id, self.method)
         self._calls.add(self)
 
     def give_up(self) -> None:
@@ -112,7 +120,11 @@ class Call:
             return
         self.forget()
         if self.uploads or not self.outbox.withdraw(self._ticket):
-            self.outbox.put(self._calls.protocol.encode(CancelInvocation(self.id)))
+            data = self._calls.protocol.encode(CancelInvocation(self.id))
+            self.outbox.put(data)
+            self.outbox.recorder.sending("CancelInvocation", self.id, self.method, len(data))
+        else:
+            self.outbox.recorder.withdrawn(self.id)
         self.end_uploads(CANCELED)
 
     def abandon(self, error: str) -> None:
@@ -139,7 +151,9 @@ class Call:
     def uploads_over(self) -> None:
         """No items of its uploads are of any use from now on."""
         if self.uploads and self._outbox is not None:
-            self._outbox.uploads_over([upload.id for upload in self.uploads])
+            ids = [upload.id for upload in self.uploads]
+            self._outbox.uploads_over(ids)
+            self._outbox.recorder.uploads_over(ids)
 
     def forget(self) -> None:
         """Take the call off the books; what still arrives for it is dropped."""
@@ -233,6 +247,8 @@ class OneWayCall(ResultCall):
 
     __slots__ = ()
 
+    answered: ClassVar[bool] = False
+
     async def wait(self) -> None:
         """Wait until the uploads are sent; a checkpoint. Nothing is awaited from the server."""
         await self._event.wait()
@@ -284,19 +300,33 @@ class Calls:
         """Forget a call, if it is known."""
         self._in_flight.pop(call.id, None)
 
-    def items(self, messages: Iterable[StreamItem[Raw]]) -> None:
-        """Hand stream items to their calls, all of one call at once: no order is promised between streams."""
+    def method_of(self, invocation_id: str) -> str | None:
+        """The method that a call in flight is of."""
+        call = self._in_flight.get(invocation_id)
+        return None if call is None else call.method
+
+    def items(self, messages: Iterable[StreamItem[Raw]]) -> tuple[int, str | None, str | None]:
+        """Hand stream items to their calls, all of one call at once: no order is promised between streams.
+
+        Returns:
+            How many, and the id and the method if they were all of one call.
+        """
         payloads: dict[str, list[Raw]] = {}
         for invocation_id, run in groupby(messages, _invocation_id):
             payloads.setdefault(invocation_id, []).extend([message.item for message in run])
+        count, method = 0, None
         for invocation_id, items in payloads.items():
-            self.run(invocation_id, items)
+            count += len(items)
+            method = self.run(invocation_id, items)
+        return (count, invocation_id, method) if len(payloads) == 1 else (count, None, None)
 
-    def run(self, invocation_id: str, payloads: list[Raw]) -> None:
-        """Hand items of one stream to its call; late ones, of an unknown call, are dropped."""
+    def run(self, invocation_id: str, payloads: list[Raw]) -> str | None:
+        """Hand items of one stream to its call, and return its method; late ones, of an unknown call, are dropped."""
         call = self._in_flight.get(invocation_id)
-        if call is not None:
-            call.items(payloads)
+        if call is None:
+            return None
+        call.items(payloads)
+        return call.method
 
     def completion(self, message: Completion[Raw]) -> None:
         """Hand a Completion to its call; of an unknown one it is late, and dropped."""

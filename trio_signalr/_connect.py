@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from ._http import negotiate
 from ._link import Link
+from ._logs import TRANSPORT
 from .errors import NegotiationError, TransportError
 from .negotiation import checked_transports, choose_transports, http_url, without_secrets
 from .transports.long_polling import open_long_polling
@@ -73,8 +74,9 @@ class HttpConnector:
         """
         settings: dict[str, Any] = {"transfer_format": protocol.transfer_format, "max_message_size": max_message_size}
         if self._skip_negotiation:
+            TRANSPORT.debug("opening websockets at %s, without negotiation", without_secrets(self._url))
             async with open_websocket(self._http, self._url, **settings) as transport:
-                yield Link(transport, None)
+                yield Link(transport, None, url=without_secrets(self._url))
         else:
             async with AsyncExitStack() as stack:
                 yield await self._open_first(stack, settings)
@@ -85,13 +87,17 @@ class HttpConnector:
         choice = choose_transports(
             negotiated.answer.transports, allowed=self._allowed, transfer_format=settings["transfer_format"]
         )
+        for reason in choice.skipped:
+            TRANSPORT.debug("not used: %s", reason)
         failures: list[TransportError] = []
         for name in choice.candidates:
             if failures:
                 negotiated = await self._negotiate_again(negotiated, failures)
+            TRANSPORT.debug("opening %s", name)
             try:
                 return await self._open(stack, name, negotiated, settings)
             except TransportError as error:
+                TRANSPORT.info("%s could not be opened: %s", name, error)
                 failures.append(error)
         raise _none_worked(negotiated, choice.skipped, failures)
 
@@ -109,7 +115,9 @@ class HttpConnector:
 
         stateful = negotiated.stateful_reconnect and name == "websockets"
         transport = await stack.enter_async_context(opening())
-        return Link(transport, negotiated.answer.connection_id, opening if stateful else None)
+        where = without_secrets(negotiated.url)
+        TRANSPORT.debug("%s is open%s", name, ", with stateful reconnect" if stateful else "")
+        return Link(transport, negotiated.answer.connection_id, opening if stateful else None, where)
 
 
 def _none_worked(negotiated: Negotiated, skipped: tuple[str, ...], failures: list[TransportError]) -> Exception:

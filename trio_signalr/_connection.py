@@ -18,8 +18,10 @@ from ._calls import Calls, Unsettled
 from ._endings import Ending, open_tasks
 from ._flow import Flow
 from ._handlers import Handlers
+from ._logs import CONNECTION
 from ._session import Session
 from ._states import HubState, States
+from ._watching import Watching
 from .errors import HubClosed
 from .retry import RetryContext
 
@@ -66,6 +68,7 @@ class Connection:
         ending: Why no call can be made any more.
         loss: Why the connection is over for good, if that was not the user's doing.
         last: Why the last session ended; ``None`` before.
+        watching: Told of every step.
     """
 
     def __init__(
@@ -75,6 +78,7 @@ class Connection:
         options: ConnectionOptions,
         user_code_failed: Callable[[Exception], None],
         lost: Callable[[], None],
+        url: str | None = None,
     ) -> None:
         flow = Flow()
         self._connector = connector
@@ -96,6 +100,9 @@ class Connection:
         self.ending: Ending | None = None
         self.loss: Ending | None = None
         self.last: Ending | None = None
+        self.watching: Watching = Watching(url)
+        if self.watching.telemetry is not None:
+            self.handlers.watch = self.watching.telemetry.handling
 
     # For calls
 
@@ -151,15 +158,17 @@ class Connection:
 
     async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
         """Connect, report as started, and go on until the connection is over for good."""
+        self.watching.enter()
         with self._scope:
             try:
-                ending = await self._live(task_status.started)
+                ending = await self._live_first(task_status.started)
                 while self._may_reconnect(ending):
                     next_ending = await self._reconnect(ending)
                     if next_ending is None:
                         break
                     ending = next_ending
             finally:
+                self.watching.closed("the hub's block was left")
                 self._done.set()
 
     def shield(self) -> None:
@@ -187,6 +196,13 @@ class Connection:
 
     # One connection after another
 
+    async def _live_first(self, started: Callable[[], None]) -> Ending:
+        try:
+            return await self._live(started)
+        except BaseException as error:
+            self.watching.failed(error)
+            raise
+
     async def _live(self, started: Callable[[], None] | None = None) -> Ending:
         """Connect, stay connected for as long as it lasts, part; return why it ended.
 
@@ -196,10 +212,12 @@ class Connection:
         options = self._options.session
         async with self._connector.open_link(self.protocol, max_message_size=options.max_message_size) as link:
             session = Session(link, self.protocol, options, self.calls, self.handlers, self._flow)
+            session.on_resume = self.watching.resumed
             self.connection_id = link.connection_id
             self.transport = link.transport.name
             await session.handshake()
             self._session = session
+            self.watching.connected(link, self.protocol.name, session.outbox.recorder)
             try:
                 await self._run_session(session, started)
                 ending = session.ending
@@ -210,6 +228,7 @@ class Connection:
                     self.loss = ending
             finally:
                 self._session = None
+                self.watching.disconnected(session.ending or _GIVEN_UP, session.transport.close_code)
                 if session.ending is None:  # given up alive: what its calls wait for will not come
                     self.calls.lose_all(_GIVEN_UP)
             return ending
@@ -230,6 +249,7 @@ class Connection:
         """Run the session; no checkpoint between its end and telling everybody whom it concerns."""
         ending = await session.run()
         if self._may_reconnect(ending):
+            self.watching.lost(ending)
             self.calls.lose_all(ending.as_loss())
         else:
             self._end(ending)
@@ -257,6 +277,7 @@ class Connection:
 
     async def _call_on_connected(self, session: Session) -> None:
         if self._options.on_connected is not None:
+            CONNECTION.debug("running on_connected")
             token = _greeting.set(session)
             try:
                 await self._options.on_connected(self.hub)
@@ -275,10 +296,12 @@ class Connection:
             if delay is None:
                 break
             self.states.change(HubState.RECONNECTING, error=error)
+            self.watching.retrying(attempt, delay)
             await trio.sleep(delay)
             try:
                 return await self._live()
             except Exception as failure:
+                self.watching.retry_failed(attempt, failure)
                 if self.ending is not None:  # over for good, or the block was left meanwhile
                     if self.ending is not LEFT:
                         await self._finish()
@@ -300,6 +323,7 @@ class Connection:
 
     def _end(self, ending: Ending) -> None:
         """No connection will follow: tell the calls and subscriptions, and all that is still going to be called."""
+        self.watching.closed(ending.text)
         self.last = ending
         if ending.kind != "left":
             self.loss = ending

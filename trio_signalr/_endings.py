@@ -21,7 +21,9 @@ from .errors import CloseReport, HubClosed, InternalError, ProtocolError, Server
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence
 
-__all__ = ["Ending", "choose_error", "open_tasks", "raise_as_is"]
+    from .errors import MessageRecord
+
+__all__ = ["Ending", "choose_error", "open_tasks", "raise_as_is", "tell_history"]
 
 E = TypeVar("E", bound=BaseException)
 
@@ -43,6 +45,7 @@ class Ending:
         code: The WebSocket close code that the server sent.
         attempts: Attempts to reconnect that failed after it.
         resumable: Whether stateful reconnect could help: the transport broke, nobody closed it.
+        messages: What the flight recorder has kept.
     """
 
     kind: Kind
@@ -54,26 +57,30 @@ class Ending:
     code: int | None = None
     attempts: int = 0
     resumable: bool = False
+    messages: tuple[MessageRecord, ...] = ()
 
     @property
     def report(self) -> CloseReport:
         """The same for users."""
-        return CloseReport(self.closed_by, self.text, self.code, self.error, self.allow_reconnect, self.attempts)
+        return CloseReport(
+            self.closed_by, self.text, self.code, self.error, self.allow_reconnect, self.attempts, self.messages
+        )
 
     def for_call(self, sent: bool | None) -> Exception:
         """A new exception for a call that was hit, or that comes too late."""
         if self.kind == "left":
             return trio.ClosedResourceError(self.text)
         if self.kind == "protocol":
-            return self._from_cause(ProtocolError(self.text))
+            return self._from_cause(ProtocolError(self.text, report=self.report))
         return self._closed(sent)
 
     def for_block(self) -> SignalRError:
         """A new exception to leave the ``open_hub`` block."""
         if self.kind == "internal":
-            return self._from_cause(InternalError(f"{self.text}; this is a bug in trio_signalr, please report it"))
+            text = f"{self.text}; this is a bug in trio_signalr, please report it"
+            return self._from_cause(InternalError(text, report=self.report))
         if self.kind == "protocol":
-            return self._from_cause(ProtocolError(self.text))
+            return self._from_cause(ProtocolError(self.text, report=self.report))
         return self._closed(None)
 
     def as_loss(self) -> Ending:
@@ -92,6 +99,24 @@ class Ending:
     def _from_cause(self, error: E) -> E:
         error.__cause__ = self.cause
         return error
+
+
+def tell_history(error: BaseException | None) -> None:
+    """Add the last messages of a connection as a note to the error that tells of its end, for tracebacks to show.
+
+    Only once, and only when it leaves the block: of a thousand calls that were hit each has an error of its own.
+    """
+    for leaf in _leaves(error):
+        seen: set[int] = set()  # chains of causes may be rings
+        link: BaseException | None = leaf
+        while link is not None and id(link) not in seen:
+            seen.add(id(link))
+            if isinstance(link, HubClosed | ProtocolError | InternalError) and link.report is not None:
+                history = link.report.history
+                if history and history not in getattr(link, "__notes__", ()):
+                    link.add_note(history)
+                return
+            link = link.__cause__ or link.__context__
 
 
 def raise_as_is(error: BaseException) -> NoReturn:

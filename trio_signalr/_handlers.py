@@ -8,7 +8,7 @@ exactly once, whatever happens. What a handler raises is handed over as a value 
 from __future__ import annotations
 
 import inspect
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import trio
@@ -16,12 +16,14 @@ import trio
 from ._binding import Parameters, bind
 from ._calls import Unsettled
 from ._flow import DEFAULT_MAX_BUFFER_SIZE, Buffer
+from ._logs import CONNECTION
 from ._streams import BufferedChannel
 from .errors import HubException, PayloadError
 from .messages import Completion, Invocation
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
+    from contextlib import AbstractContextManager
     from types import TracebackType
     from typing import Self
 
@@ -41,6 +43,11 @@ NO_RESULT = "Client didn't provide a result."
 MANY_RESULTS = "Client provided multiple results."
 BAD_ARGUMENTS = "Client failed to parse argument(s)."
 CLOSING = "Client is closing the connection."
+
+MAX_MISSED = 100
+"""Targets without a handler that are logged, for it is the server who thinks them up."""
+
+_NOT_WATCHED = nullcontext()
 
 
 class Registration:
@@ -114,7 +121,9 @@ class _Target:
     def __init__(self, flow: Flow) -> None:
         self.registrations: tuple[Registration, ...] = ()
         self.subscriptions: tuple[Subscription, ...] = ()
-        self.queue: Buffer[tuple[tuple[Registration, ...], list[Raw]]] = Buffer(flow, DEFAULT_MAX_BUFFER_SIZE, "pause")
+        self.queue: Buffer[tuple[tuple[Registration, ...], Invocation[Raw]]] = Buffer(
+            flow, DEFAULT_MAX_BUFFER_SIZE, "pause"
+        )
         self.busy = False
         self.unsettled: Unsettled = Unsettled()
 
@@ -126,6 +135,10 @@ class Handlers:
         protocol: Reads arguments, writes answers.
         flow: Told of every full queue.
         failed: Called with what a handler raised, before its task ends.
+
+    Attributes:
+        watch: Called with target and headers of each call that handlers are run for, to be watched for the length of
+            the block; ``None`` if nobody does.
     """
 
     def __init__(self, protocol: HubProtocol, flow: Flow, failed: Callable[[Exception], None]) -> None:
@@ -133,8 +146,10 @@ class Handlers:
         self._flow = flow
         self._failed = failed
         self._targets: dict[str, _Target] = {}
+        self._missed: frozenset[str] = frozenset()  # targets that nobody handles, as far as that was logged
         self._nursery: trio.Nursery | None = None
         self._closing = False
+        self.watch: Callable[[str, Mapping[str, str]], AbstractContextManager[None]] | None = None
 
     def start(self, nursery: trio.Nursery) -> None:
         """Run handlers in ``nursery`` from now on."""
@@ -194,10 +209,12 @@ class Handlers:
                 if subscription.open:
                     subscription.put(message.arguments)
         registrations = () if target is None else target.registrations
+        if not registrations and (target is None or not target.subscriptions):
+            self._missing(message.target)
         if message.invocation_id is not None:
             self._dispatch_awaited(message, registrations, outbox)
         elif target is not None and registrations and not self._closing:
-            target.queue.put((registrations, message.arguments))
+            target.queue.put((registrations, message))
             self._serve(target, message.target)
 
     def _dispatch_awaited(
@@ -211,7 +228,7 @@ class Handlers:
             answer.error(NO_RESULT)
         else:
             name = f"trio_signalr answer to {message.target!r}"
-            self._nursery.start_soon(self._answer, registrations, message.arguments, answer, name=name)
+            self._nursery.start_soon(self._answer, registrations, message, answer, name=name)
 
     def _serve(self, target: _Target, name: str) -> None:
         """Make sure that a task works on the target's queue."""
@@ -224,9 +241,10 @@ class Handlers:
         """Handle what is queued, in order."""
         try:
             while target.queue:
-                registrations, arguments = target.queue.take()
-                for registration in registrations:
-                    await registration.run(registration.bind(arguments, self._protocol))
+                registrations, message = target.queue.take()
+                with self._watched(message):
+                    for registration in registrations:
+                        await registration.run(registration.bind(message.arguments, self._protocol))
                 target.unsettled.progressed()
                 await trio.lowlevel.checkpoint()
         except Exception as error:
@@ -235,11 +253,13 @@ class Handlers:
             target.busy = False
             target.unsettled.settle()
 
-    async def _answer(self, registrations: tuple[Registration, ...], arguments: list[Raw], answer: _Answer) -> None:
+    async def _answer(self, registrations: tuple[Registration, ...], message: Invocation[Raw], answer: _Answer) -> None:
         """Run the handlers and answer, whatever happens: result, error, bad arguments, closing."""
         with answer:
             try:
-                answer.result(await self._results(registrations, arguments))
+                with self._watched(message):
+                    results = await self._results(registrations, message.arguments)
+                answer.result(results)
             except HubException as error:
                 answer.error(str(error))
             except _BadArguments:
@@ -254,6 +274,15 @@ class Handlers:
         except PayloadError as error:
             raise _BadArguments from error
         return [await registration.run(values) for registration, values in bound]
+
+    def _watched(self, message: Invocation[Raw]) -> AbstractContextManager[None]:
+        return _NOT_WATCHED if self.watch is None else self.watch(message.target, message.headers)
+
+    def _missing(self, target: str) -> None:
+        """Say that nobody handles this, once: a name that is spelled otherwise on the server, more often than not."""
+        if target not in self._missed and len(self._missed) < MAX_MISSED:
+            self._missed |= {target}
+            CONNECTION.warning("the server calls %r, for which there is no handler and no subscription", target)
 
     def _target(self, name: str) -> _Target:
         return self._targets.setdefault(name, _Target(self._flow))
@@ -289,6 +318,7 @@ class _Answer:
             data = self._protocol.encode(completion)  # may refuse the result: then an error follows
             self._given = True
             self._outbox.put(data)
+            self._outbox.recorder.sending("Completion", self._id, None, len(data))
 
     def __enter__(self) -> None:
         pass

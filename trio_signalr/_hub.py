@@ -17,7 +17,7 @@ import trio
 
 from . import _calling, _typed
 from ._connection import LEFT, Connection
-from ._endings import choose_error, raise_as_is
+from ._endings import choose_error, raise_as_is, tell_history
 from ._flow import DEFAULT_MAX_BUFFER_SIZE, Overflow
 from ._starting import start
 from .errors import HubClosed
@@ -129,7 +129,11 @@ class HubConnection:
         Tasks: any number at once.
         Source: HubProtocol.md, "Invocations".
         """
-        return await _calling.invoke(self._connection, method, args, result_type)
+        telemetry = self._connection.watching.telemetry
+        if telemetry is None:
+            return await _calling.invoke(self._connection, method, args, result_type)
+        with telemetry.call("invoke", method) as watch:
+            return await _calling.invoke(self._connection, method, args, result_type, watch)
 
     async def send(self, method: str, *args: object) -> None:
         """Call a hub method without waiting for an answer; not even its failure is told.
@@ -151,7 +155,12 @@ class HubConnection:
         Checkpoint: always.
         Tasks: any number at once.
         """
-        await _calling.send(self._connection, method, args)
+        telemetry = self._connection.watching.telemetry
+        if telemetry is None:
+            await _calling.send(self._connection, method, args)
+            return
+        with telemetry.call("send", method) as watch:
+            await _calling.send(self._connection, method, args, watch)
 
     @overload
     def stream(
@@ -395,6 +404,7 @@ async def run_hub(
     protocol: HubProtocol,
     options: ConnectionOptions,
     handlers: Mapping[str, Handler] | None = None,
+    url: str | None = None,
 ) -> AsyncGenerator[HubConnection]:
     """Connect by ``connector`` and keep the hub going for the length of the block."""
     failures: list[Exception] = []
@@ -406,7 +416,7 @@ async def run_hub(
         failures.append(error)
         body_scope.cancel()
 
-    connection = Connection(connector, protocol, options, user_code_failed, body_scope.cancel)
+    connection = Connection(connector, protocol, options, user_code_failed, body_scope.cancel, url)
     connection.hub = hub = HubConnection(connection)
     for target, handler in (handlers or {}).items():
         connection.handlers.add(target, handler)
@@ -428,6 +438,7 @@ async def run_hub(
     if chosen is None and body_scope.cancelled_caught and connection.loss is not None:
         chosen = connection.loss.for_block()
     del body_error, came_out
+    tell_history(chosen)
     if chosen is not None:
         raise_as_is(chosen)
 

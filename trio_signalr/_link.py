@@ -24,11 +24,13 @@ class Link:
         connection_id: What the server calls us; ``None`` if negotiation was skipped.
         reopen: Opens another transport to the same connection on the server, for the length of its block; ``None`` if
             the server does not have stateful reconnect. A :exc:`TransportError` with status 404 is final.
+        url: Where it leads, after redirects and without secrets; ``None`` in memory.
     """
 
     transport: Transport
     connection_id: str | None
     reopen: Callable[[], AbstractAsyncContextManager[Transport]] | None = None
+    url: str | None = None
 
 
 class Connector(Protocol):

@@ -10,6 +10,7 @@ from ._connection import ConnectionOptions
 from ._http import HubHttp
 from ._hub import HubConnection, run_hub
 from ._session import SessionOptions
+from .negotiation import without_secrets
 from .protocols import HubProtocol, JsonHubProtocol, MessagePackHubProtocol
 from .protocols._base import DEFAULT_MAX_MESSAGE_SIZE
 from .retry import as_policy
@@ -128,7 +129,7 @@ async def open_hub(
             skip_negotiation=skip_negotiation,
             stateful_reconnect=stateful_reconnect,
         )
-        async with run_hub(connector, as_protocol(protocol), options, handlers) as hub:
+        async with run_hub(connector, as_protocol(protocol), options, handlers, without_secrets(url)) as hub:
             yield hub
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import trio
 
 from ._flow import Flow
+from ._recorder import FlightRecorder
 
 if TYPE_CHECKING:
     from .replay import Replay
@@ -31,9 +32,13 @@ class Outbox:
     The writer takes all that has gathered at once.
 
     Every message gets a ticket, a running number; three counters then answer for each message whether it was written.
+
+    Attributes:
+        recorder: Told of every message that is put, but for items of uploads, by whoever puts it.
     """
 
     def __init__(self, flow: Flow | None = None, high_water: int = HIGH_WATER) -> None:
+        self.recorder: FlightRecorder = FlightRecorder()
         self._flow = Flow() if flow is None else flow
         self._high_water = high_water
         self._pending: list[bytes] = []

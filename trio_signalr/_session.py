@@ -21,7 +21,9 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 import trio
 
+from ._contents import show_received, show_sent
 from ._endings import Ending
+from ._logs import CONNECTION, content_wanted, message_listener
 from ._outbox import Outbox, ReplayOutbox
 from .errors import HandshakeError, ProtocolError, TransportError
 from .messages import Ack, Close, Completion, Invocation, Ping, StreamItem
@@ -91,6 +93,7 @@ class Session:
     """One connection from the hub handshake to its end.
 
     Attributes:
+        on_resume: Called after each attempt to go on over another transport, with why it failed, if it did.
         outbox: Where everything that is to be sent goes.
         transport: The present transport.
     """
@@ -125,7 +128,6 @@ class Session:
         self._last_received = self._last_sent = trio.current_time()
         self._receivers: dict[type, Callable[[Any], None]] = {
             Completion: calls.completion,
-            StreamItems: lambda run: calls.run(run.invocation_id, run.items),
             Invocation: self._on_invocation,
             Close: self._on_close,
         }
@@ -134,6 +136,7 @@ class Session:
         self._received_size = 0  # bytes since the last Ack
         self._ack_wanted = trio.Event()
         self._ack_urgent = trio.Event()
+        self.on_resume: Callable[[Exception | None], None] = lambda error: None
         self.transport = link.transport
         self.outbox = Outbox(flow)
         if self._replay is not None:
@@ -154,6 +157,8 @@ class Session:
             HandshakeError: Refused, malformed, cut short, or not answered within ``handshake_timeout``.
             HubClosed: The hub accepted and closed in one breath.
         """
+        self._decide_on_logging()
+        CONNECTION.debug("shaking hands: %s over %s", self._protocol.name, self.transport.name)
         with trio.move_on_after(self._options.handshake_timeout) as scope:
             try:
                 rest = await self._shake_hands()
@@ -163,7 +168,7 @@ class Session:
             raise HandshakeError(f"the hub did not answer the handshake within {self._options.handshake_timeout:g} s")
         self._last_received = self._last_sent = trio.current_time()
         if not self.transport.inherent_keep_alive:
-            self.outbox.put(self._ping, counted=False)  # from the first ping on, the server watches over us
+            self._put("Ping", self._ping)  # from the first ping on, the server watches over us
         try:
             self._receive(rest)
         except ProtocolError as error:
@@ -228,7 +233,8 @@ class Session:
     def _end(self, ending: Ending) -> None:
         """Store why the present transport is of no more use, and stop what runs on it; the first reason counts."""
         if self._over is None:
-            self._over = LEFT if self._closing else ending
+            messages = self.outbox.recorder.records(trio.current_time())
+            self._over = replace(LEFT if self._closing else ending, messages=messages)
             if not self._may_resume(self._over):
                 self._ending = self._over
             self._attachment.cancel()
@@ -242,6 +248,7 @@ class Session:
             self._last_received = trio.current_time()
             if data:
                 self._received_size += len(data)
+                self.outbox.recorder.bytes_received += len(data)
                 await self._receive_in_pieces(data)
             else:
                 self._end(self._lost("the server closed the connection"))
@@ -254,24 +261,52 @@ class Session:
             self._receive(data[start : start + PIECE])
 
     def _receive(self, data: bytes) -> None:
-        # Stateful reconnect counts messages one by one.
-        feed = self._parser.feed_runs if self._replay is None else self._parser.feed
+        self._decide_on_logging()
+        # Stateful reconnect counts messages one by one, and the log shows them so.
+        one_by_one = self._replay is not None or self.outbox.recorder.show_content
+        feed = self._parser.feed if one_by_one else self._parser.feed_runs
         while self._over is None and (messages := feed(data)):
+            self._dispatch(messages, len(data))
             data = b""
-            self._dispatch(messages)
 
-    def _dispatch(self, messages: Collection[ReceivedMessage | StreamItems]) -> None:
-        receivers = self._receivers
+    def _dispatch(self, messages: Collection[ReceivedMessage | StreamItems], size: int) -> None:
+        receivers, recorder, now = self._receivers, self.outbox.recorder, self._last_received
         if self._replay is not None:
             messages = self._not_seen_before(messages, self._replay)
+        if recorder.show_content:
+            show_received(cast("Iterable[ReceivedMessage]", messages), self._protocol)
         for kind, run in groupby(messages, type):
             if kind is StreamItem:  # thousands of them in a row
-                self._calls.items(cast("Iterable[StreamItem[Raw]]", run))
-            elif kind in receivers:  # the others (Ping, Ack, ...) ask for nothing
-                for message in run:
+                count, id_, method = self._calls.items(cast("Iterable[StreamItem[Raw]]", run))
+                recorder.received(now, "StreamItem", id_, method, size * count // len(messages), count)
+            elif kind is StreamItems:
+                size -= sum(self._receive_run(each) for each in cast("Iterable[StreamItems]", run))
+            elif kind in receivers:
+                for message in cast("Iterable[ReceivedMessage]", run):
+                    recorder.received_one(now, message, self._calls.method_of)
                     receivers[kind](message)
                     if self._over is not None:
                         return
+            else:  # Ping, Ack, ... ask for nothing
+                recorder.background(now, "received", kind.__name__, sum(1 for _ in run), 0)
+
+    def _receive_run(self, run: StreamItems) -> int:
+        """Hand many items to their stream; return their size."""
+        method, size = self._calls.run(run.invocation_id, run.items), sum(map(len, run.items))
+        now = self._last_received
+        self.outbox.recorder.received(now, "StreamItem", run.invocation_id, method, size, len(run.items))
+        return size
+
+    def _decide_on_logging(self) -> None:
+        """Ask whether messages are logged: once for each read, for writes too, since asking takes a while."""
+        recorder = self.outbox.recorder
+        recorder.listener = message_listener()
+        recorder.show_content = content_wanted()
+
+    def _put(self, type_: str, data: bytes) -> None:
+        """Put a message that belongs to the connection and to no call, so that stateful reconnect does not count it."""
+        self.outbox.put(data, counted=False)
+        self.outbox.recorder.sending(type_, None, None, len(data))
 
     def _not_seen_before(self, messages: Iterable[Any], replay: Replay) -> list[ReceivedMessage]:
         """Count the messages, and leave out those that were sent again for nothing."""
@@ -293,14 +328,21 @@ class Session:
     async def _pause(self) -> None:
         """Stop reading until flow control has no reason for it. While we are deaf by choice, silence means nothing."""
         self._pause_began = trio.current_time()
+        CONNECTION.debug("reading pauses: a buffer is full")
         while self._flow.paused and self._may_pause:
             resumed = trio.Event()
             self._flow.on_resume = resumed.set
             await resumed.wait()
         self._flow.on_resume = None
         self._last_received = now = trio.current_time()
+        CONNECTION.debug("reading goes on after %.3f s", now - self._pause_began)
         if now - self._pause_began >= LONG_PAUSE:
             self._long_pause, self._long_pause_ended = now - self._pause_began, now
+            CONNECTION.warning(
+                "reading was paused for %.0f s because a buffer was full; servers give up on a client that takes "
+                "nothing for about 10 s: see overflow=",
+                self._long_pause,
+            )
         self._pause_began = math.inf
 
     async def _write(self, resend: Sequence[bytes]) -> None:
@@ -309,20 +351,25 @@ class Session:
             await self._send(resend)
             self.outbox.done()
             while True:
-                await self._send(await self.outbox.take())
+                taken = await self.outbox.take()
+                pieces = [b"".join(taken)] if self._replay is None else taken
+                self.outbox.recorder.written(trio.current_time(), len(taken), sum(map(len, pieces)))
+                if self.outbox.recorder.show_content:
+                    show_sent(taken, self._protocol)
+                await self._send(pieces)
                 self.outbox.done()
         except TransportError:
             self._stop_pausing()
             await trio.sleep(LINGER)
             raise
 
-    async def _send(self, messages: Sequence[bytes]) -> None:
-        """Send all as one transport message.
+    async def _send(self, pieces: Sequence[bytes]) -> None:
+        """Send each as a transport message.
 
-        With stateful reconnect one by one: a server that loses the connection within a transport message keeps the part
-        that it has read, and can make no sense of the message that is sent again behind it.
+        With stateful reconnect that is each message: a server that loses the connection within a transport message
+        keeps the part that it has read, and can make no sense of the message that is sent again behind it.
         """
-        for data in [b"".join(messages)] if self._replay is None else messages:
+        for data in pieces:
             if data:
                 await self.transport.send(data)
                 self._last_sent = trio.current_time()
@@ -337,11 +384,17 @@ class Session:
             silent_since = now if self._pause_began < math.inf else self._last_received
             if now >= silent_since + options.server_timeout:
                 return self._end(_timed_out(options.server_timeout))
+            if now - silent_since >= options.keep_alive_interval:
+                CONNECTION.debug(
+                    "nothing was received for %.0f s; after %g s the server is given up",
+                    now - silent_since,
+                    options.server_timeout,
+                )
             next_ping = max(next_ping, self._last_sent + options.keep_alive_interval)
             if now >= next_ping:
                 next_ping = now + options.keep_alive_interval
                 if self.outbox.idle:  # else there is something to be sent already
-                    self.outbox.put(self._ping, counted=False)
+                    self._put("Ping", self._ping)
             await trio.sleep_until(min(next_ping, silent_since + options.server_timeout))
 
     async def _acknowledge(self) -> None:
@@ -355,7 +408,7 @@ class Session:
             self._ack_wanted, self._ack_urgent, self._received_size = trio.Event(), trio.Event(), 0
             if self._replay.latest_received > acknowledged:
                 acknowledged = self._replay.latest_received
-                self.outbox.put(self._protocol.encode(Ack(acknowledged)), counted=False)
+                self._put("Ack", self._protocol.encode(Ack(acknowledged)))
 
     async def _unstick(self) -> None:
         """Help a server that acknowledges nothing: what fills our buffer may be for streams that it does not know."""
@@ -381,6 +434,7 @@ class Session:
         if self._replay is None or not self._replay.awaiting_sequence:  # else it is still the loss before
             self._lost_at, self._delays = trio.current_time(), chain(RESUME_DELAYS, repeat(RESUME_DELAYS[-1]))
         lost_at = self._lost_at
+        CONNECTION.info("lost the transport, resuming: %s", loss.text)
         await trio.aclose_forcefully(self.transport)  # hard: a goodbye would end the connection on the server
         reason = "no time was left"
         for delay in self._delays:
@@ -392,10 +446,12 @@ class Session:
                     return await self._go_on(transport)
             except TransportError as error:
                 reason = str(error)
+                self.on_resume(error)
                 if error.status == 404:  # the server has forgotten this connection
                     break
             except Exception as error:  # the user's own: hooks and token functions may raise anything
                 reason = repr(error)
+                self.on_resume(error)
         return self._not_resumed(loss, reason)
 
     async def _go_on(self, transport: Transport) -> Ending:
@@ -408,6 +464,7 @@ class Session:
         self._last_received = self._last_sent = trio.current_time()
         self._replay.reconnected()
         self._may_pause = not self._closing
+        self.on_resume(None)
         return await self._run_attached(self.outbox.resend())
 
     def _not_resumed(self, loss: Ending, reason: str) -> Ending:
@@ -429,7 +486,7 @@ class Session:
         if self._over is not None:  # between two transports there is nobody to say goodbye to
             self._scope.cancel()
             return
-        self.outbox.put(self._protocol.encode(Close()), counted=False)
+        self._put("Close", self._protocol.encode(Close()))
         await self.outbox.flushed()
         await self.transport.aclose()
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, NoReturn, TypeVar
 
 import trio
 from trio.lowlevel import checkpoint_if_cancelled
@@ -79,6 +79,17 @@ class BufferedChannel(trio.abc.ReceiveChannel[T]):
     def open(self) -> bool:
         """Whether the user still wants items, and there can be more."""
         return not self._closed and self._end is None
+
+    @property
+    def ended(self) -> bool:
+        """Whether no more items will come; the user may still have some to take."""
+        return self._end is not None
+
+    @property
+    def failure(self) -> Exception | None:
+        """Why it has ended, unless in good order."""
+        error = None if self._end is None else self._end()
+        return error if isinstance(error, Exception) and not isinstance(error, trio.EndOfChannel) else None
 
     def put(self, *items: Any) -> bool:
         """Add received items; ``False`` if the buffer refused one, which is the end of the channel."""
@@ -265,6 +276,7 @@ class StreamCall(Call):
 
     __slots__ = ("stream",)
 
+    kind: ClassVar[str] = "StreamInvocation"
     stream: HubStream[Any]
 
     def items(self, payloads: list[Raw]) -> None:

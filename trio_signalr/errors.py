@@ -22,7 +22,7 @@ instance.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from trio import BrokenResourceError
@@ -34,6 +34,7 @@ __all__ = [
     "HubException",
     "InternalError",
     "InvocationError",
+    "MessageRecord",
     "NegotiationError",
     "PayloadError",
     "ProtocolError",
@@ -81,7 +82,15 @@ class TransportError(SignalRError):
 
 
 class ProtocolError(SignalRError):
-    """The peer sent something that is no hub message, or one beyond ``max_message_size``."""
+    """The peer sent something that is no hub message, or one beyond ``max_message_size``.
+
+    Attributes:
+        report: All that is known of the connection that it ended; ``None`` if it ended none.
+    """
+
+    def __init__(self, message: str, *, report: CloseReport | None = None) -> None:
+        super().__init__(message)
+        self.report = report
 
 
 class InvocationError(SignalRError):
@@ -113,6 +122,50 @@ class StreamOverflow(SignalRError, BrokenResourceError):
 
 
 @dataclass(frozen=True, slots=True)
+class MessageRecord:
+    """One of the last messages before a connection ended, without its content; or a run of items that came together.
+
+    Attributes:
+        before_end: Seconds before the end of the connection.
+        direction: ``"sent"``, ``"received"``, or ``"not sent"`` for what the end was too soon for.
+        type: As the protocol names it: ``"StreamItem"``.
+        id: The invocation's or upload's; ``None`` if there is none, or if they are several.
+        method: The method or target, where it is known.
+        count: How many messages. Pings and Acks are counted over the whole connection, and told at the last one's time.
+        size: Bytes: of the encoded message if it was sent, of its payloads if it was received. Of a run of items, their
+            share of what was sent or received together.
+    """
+
+    before_end: float
+    direction: Literal["sent", "received", "not sent"]
+    type: str
+    id: str | None
+    method: str | None
+    count: int
+    size: int
+
+    def __str__(self) -> str:
+        arrow = "←" if self.direction == "received" else "→"
+        text = f"{arrow} {self.type}"
+        if self.count > 1:
+            text += f" ×{self.count:,}{' of' if self.id is not None else ''}"
+        if self.id is not None:
+            text += f" {self.id}"
+        if self.method is not None:
+            text += f" {self.method!r}"
+        if self.size:
+            text += f", {_readable(self.size)}"
+        return f"{text}, not sent" if self.direction == "not sent" else text
+
+
+def _readable(size: int) -> str:
+    for limit, unit in ((1000, "B"), (1000**2, "kB"), (1000**3, "MB")):
+        if size < limit:
+            return f"{size} B" if unit == "B" else f"{size / (limit / 1000):.1f} {unit}"
+    return f"{size / 1000**3:.1f} GB"
+
+
+@dataclass(frozen=True, slots=True)
 class CloseReport:
     """How a connection to a hub ended, as far as it is known.
 
@@ -123,6 +176,7 @@ class CloseReport:
         error: The server's text, if it sent one.
         allow_reconnect: Whether connecting again makes sense.
         attempts: Attempts to reconnect that failed after it.
+        messages: The last few dozen messages, in order and without content. They say nothing about being equal.
     """
 
     closed_by: Literal["server", "client", "network"]
@@ -131,6 +185,15 @@ class CloseReport:
     error: str | None = None
     allow_reconnect: bool = False
     attempts: int = 0
+    messages: tuple[MessageRecord, ...] = field(default=(), compare=False, repr=False)
+
+    @property
+    def history(self) -> str:
+        """The last messages as text, a line each; empty if there were none."""
+        if not self.messages:
+            return ""
+        lines = [f"{record.before_end:10.3f}  {record}" for record in self.messages]
+        return "\n".join(["The last messages, by seconds before the connection ended:", *lines])
 
 
 class HubClosed(SignalRError, BrokenResourceError):
@@ -166,7 +229,15 @@ class ServerTimeout(HubClosed):
 
 
 class InternalError(SignalRError):
-    """A bug in trio_signalr; ``__cause__`` is what went wrong. Please report it."""
+    """A bug in trio_signalr; ``__cause__`` is what went wrong. Please report it.
+
+    Attributes:
+        report: All that is known of the connection that it ended; ``None`` if it ended none.
+    """
+
+    def __init__(self, message: str, *, report: CloseReport | None = None) -> None:
+        super().__init__(message)
+        self.report = report
 
 
 class HubException(Exception):

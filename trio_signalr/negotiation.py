@@ -124,6 +124,13 @@ def without_secrets(url: str) -> str:
     return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
 
 
+def public_id(connection_id: str | None) -> str:
+    """Return enough of a connection id to find it in the server's log: in version 0 the whole of it is a secret."""
+    if connection_id is None:
+        return "without an id"
+    return f"id {connection_id:.8}{'...' if len(connection_id) > 8 else ''}"
+
+
 def _with_parameter(query: str, name: str, value: str) -> str:
     names = {item.partition("=")[0].lower() for item in query.split("&")}
     return query if name.lower() in names else _joined(query, f"{name}={value}")
@@ -165,6 +172,12 @@ class NegotiateAnswer:
         names = [each.transport for each in self.transports]
         return f"<NegotiateAnswer connection_id={self.connection_id!r} transports={names!r}>"
 
+    def __str__(self) -> str:
+        offers = ", ".join(f"{each.transport} ({'/'.join(each.transfer_formats)})" for each in self.transports)
+        stateful = ", stateful reconnect" if self.stateful_reconnect else ""
+        token = ", a new access token" if self.access_token is not None else ""
+        return f"connection {public_id(self.connection_id)}: {offers or 'no transports'}{stateful}{token}"
+
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Redirect:
@@ -180,6 +193,10 @@ class Redirect:
 
     def __repr__(self) -> str:
         return f"<Redirect to {without_secrets(self.url)!r}>"
+
+    def __str__(self) -> str:
+        token = ", with an access token for it" if self.access_token is not None else ""
+        return f"go to {without_secrets(self.url)}{token}"
 
 
 class _Body(msgspec.Struct, rename="camel"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from .._logs import TRANSPORT
 from ..errors import NegotiationError
 from ..negotiation import (
     MAX_REDIRECTS,
@@ -68,9 +69,11 @@ async def negotiate(
     url = http_url(url)
     for _ in range(max_requests):
         asked = negotiate_url(url, stateful_reconnect=stateful_reconnect)
+        TRANSPORT.debug("negotiating at %s", without_secrets(asked))
         answer = parse_answer(await http.post_negotiate(asked), url=asked)
         if answer.access_token is not None:
             http = http.with_access_token(answer.access_token)
+        TRANSPORT.debug("the answer: %s", answer)
         if isinstance(answer, NegotiateAnswer):
             return Negotiated(http, url, answer, stateful_reconnect and answer.stateful_reconnect)
         url = redirect_target(answer, url=url)

@@ -26,6 +26,8 @@ builder.Services.AddSignalR()
     })
     .AddHubOptions<BenchmarkHub>(options => options.MaximumReceiveMessageSize = null);
 
+Tracing.Listen();
+
 var app = builder.Build();
 
 app.UseRequestTrace();
