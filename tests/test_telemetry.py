@@ -11,14 +11,15 @@ from typing import Any
 
 import pytest
 import trio
-from opentelemetry import trace
-from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry import metrics, trace
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.trace import SpanKind, StatusCode
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from tests.peer import PeerConnector, open_peer
 from tests.tracing import Collected, collecting
-from trio_signalr import HubClosed, InvocationError, PayloadError, StreamOverflow, TransportError
+from trio_signalr import HubClosed, InvocationError, PayloadError, StreamOverflow, TransportError, _telemetry
 from trio_signalr._hub import run_hub
 from trio_signalr._open import connection_options
 from trio_signalr.messages import CancelInvocation, Completion, Invocation, StreamInvocation
@@ -369,6 +370,20 @@ async def test_a_handler_that_raises(collected: Collected) -> None:
     assert counted[0]["error.type"] == "ZeroDivisionError"
 
 
+@pytest.mark.parametrize("invocation_id", [None, "s1"])
+async def test_arguments_that_do_not_fit_a_handler(collected: Collected, invocation_id: str | None) -> None:
+    def hello(count: int) -> None: ...
+
+    with pytest.raises((PayloadError, ZeroDivisionError)):
+        async with open_peer(handlers={"hello": hello}) as (_, peer):
+            await peer.send(Invocation("hello", ["one"], invocation_id))
+            if invocation_id is None:
+                await trio.sleep_forever()
+            await peer.expect(Completion)
+            raise ZeroDivisionError
+    assert attributes(collected.span("hello"))["error.type"] == "trio_signalr.errors.PayloadError"
+
+
 # Metrics
 
 BASE = {"rpc.system": "signalr", "rpc.service": ""}
@@ -483,6 +498,20 @@ async def test_who_has_not_imported_it_gets_nothing_of_it(monkeypatch: pytest.Mo
     async with open_peer() as (hub, peer):
         await hub.send("Notify")
         assert (await peer.expect(Invocation)).headers == {}
+
+
+async def test_only_a_provider_of_an_sdk_is_worth_telling(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert not _telemetry.is_set_up()
+    for module, name, api, sdk in (
+        (trace, "get_tracer_provider", trace.NoOpTracerProvider(), TracerProvider()),
+        (metrics, "get_meter_provider", metrics.NoOpMeterProvider(), MeterProvider()),
+    ):
+        with monkeypatch.context() as patch:
+            patch.setattr(module, name, lambda api=api: api)
+            assert not _telemetry.is_set_up()
+            patch.setattr(module, name, lambda sdk=sdk: sdk)
+            assert _telemetry.is_set_up()
+        sdk.shutdown()
 
 
 async def test_with_the_api_alone_nothing_is_sent(server: HubServer) -> None:

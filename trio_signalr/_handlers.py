@@ -257,9 +257,7 @@ class Handlers:
         """Run the handlers and answer, whatever happens: result, error, bad arguments, closing."""
         with answer:
             try:
-                with self._watched(message):
-                    results = await self._results(registrations, message.arguments)
-                answer.result(results)
+                answer.result(await self._results(registrations, message))
             except HubException as error:
                 answer.error(str(error))
             except _BadArguments:
@@ -268,12 +266,16 @@ class Handlers:
                 answer.error(type(error).__name__)
                 self._failed(error)
 
-    async def _results(self, registrations: tuple[Registration, ...], arguments: list[Raw]) -> list[Any]:
+    async def _results(self, registrations: tuple[Registration, ...], message: Invocation[Raw]) -> list[Any]:
+        bound = None
         try:
-            bound = [(registration, registration.bind(arguments, self._protocol)) for registration in registrations]
+            with self._watched(message):
+                bound = [(each, each.bind(message.arguments, self._protocol)) for each in registrations]
+                return [await registration.run(values) for registration, values in bound]
         except PayloadError as error:
-            raise _BadArguments from error
-        return [await registration.run(values) for registration, values in bound]
+            if bound is None:
+                raise _BadArguments from error
+            raise
 
     def _watched(self, message: Invocation[Raw]) -> AbstractContextManager[None]:
         return _NOT_WATCHED if self.watch is None else self.watch(message.target, message.headers)

@@ -347,17 +347,18 @@ class Session:
 
     async def _write(self, resend: Sequence[bytes]) -> None:
         """Send what is put into the outbox, after what the last transport may have lost."""
+        outbox, recorder = self.outbox, self.outbox.recorder
         try:
             await self._send(resend)
-            self.outbox.done()
+            outbox.done()
             while True:
-                taken = await self.outbox.take()
+                taken = await outbox.take()
                 pieces = [b"".join(taken)] if self._replay is None else taken
-                self.outbox.recorder.written(trio.current_time(), len(taken), sum(map(len, pieces)))
-                if self.outbox.recorder.show_content:
+                recorder.written(trio.current_time(), len(taken), sum(map(len, pieces)))
+                if recorder.show_content:
                     show_sent(taken, self._protocol)
                 await self._send(pieces)
-                self.outbox.done()
+                outbox.done()
         except TransportError:
             self._stop_pausing()
             await trio.sleep(LINGER)

@@ -28,9 +28,9 @@ from opentelemetry.trace import Link as SpanLink, SpanKind, StatusCode
 from ._version import __version__
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    from opentelemetry.metrics import CallbackOptions, Histogram, MeterProvider, UpDownCounter
+    from opentelemetry.metrics import CallbackOptions, Histogram, Meter, MeterProvider, UpDownCounter
     from opentelemetry.trace import Tracer, TracerProvider
 
     from ._endings import Ending
@@ -105,30 +105,17 @@ class Telemetry:
         meter = metrics.get_meter(METER, __version__, meter_provider=meters)
         self.items: _Totals = _Totals(lambda one: [(_SENT, one.items_sent), (_RECEIVED, one.items_received)])  # type: ignore[attr-defined]
         self.bytes: _Totals = _Totals(lambda one: [(_SENT, one.bytes_sent), (_RECEIVED, one.bytes_received)])  # type: ignore[attr-defined]
-        self.calls: Histogram = meter.create_histogram(
-            "signalr.client.call.duration",
-            "s",
-            "Duration of calls of hub methods.",
-            explicit_bucket_boundaries_advisory=_SECONDS,
-        )
+        self.calls: Histogram = _seconds(meter, "call", "Duration of calls of hub methods.", _SECONDS)
         self.streams: UpDownCounter = meter.create_up_down_counter(
             "signalr.client.active_streams", "{stream}", "Number of streams and uploads that are open."
         )
-        self.handled: Histogram = meter.create_histogram(
-            "signalr.client.handler.duration",
-            "s",
-            "Duration of what handlers do for one call of the server's.",
-            explicit_bucket_boundaries_advisory=_SECONDS,
+        self.handled: Histogram = _seconds(
+            meter, "handler", "Duration of what handlers do for one call of the server's.", _SECONDS
         )
         self.connections: UpDownCounter = meter.create_up_down_counter(
             "signalr.client.active_connections", "{connection}", "Number of connections that are open."
         )
-        self.connected: Histogram = meter.create_histogram(
-            "signalr.client.connection.duration",
-            "s",
-            "Duration of connections.",
-            explicit_bucket_boundaries_advisory=_MANY_SECONDS,
-        )
+        self.connected: Histogram = _seconds(meter, "connection", "Duration of connections.", _MANY_SECONDS)
         self.reconnects: metrics.Counter = meter.create_counter(
             "signalr.client.reconnects", "{attempt}", "Number of attempts to reconnect or to resume."
         )
@@ -138,6 +125,11 @@ class Telemetry:
         meter.create_observable_counter(
             "signalr.client.io", [self.bytes.observe], "By", "Bytes of hub messages, without the transport's framing."
         )
+
+
+def _seconds(meter: Meter, what: str, description: str, boundaries: Sequence[float]) -> Histogram:
+    name = f"signalr.client.{what}.duration"
+    return meter.create_histogram(name, "s", description, explicit_bucket_boundaries_advisory=boundaries)
 
 
 def is_set_up() -> bool:
