@@ -268,8 +268,7 @@ async def test_no_token_and_no_query_is_in_any_line(caplog: pytest.LogCaptureFix
 
 
 def requests_of(server: HubServer) -> list[Any]:
-    clients = server._shared.clients.values()
-    return [client.request for client in clients if client.request is not None]
+    return [client.request for client in server._shared.clients.values()]
 
 
 # Messages

@@ -53,7 +53,7 @@ class Collected:
                 for each in scope.metrics:
                     if each.name == metric:
                         found += [
-                            (dict(p.attributes or {}), getattr(p, "count", None) or p.value)
+                            (dict(p.attributes or {}), getattr(p, "count", None) or getattr(p, "value", None))
                             for p in each.data.data_points
                         ]
         return found
