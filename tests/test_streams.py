@@ -265,6 +265,20 @@ async def test_a_slow_consumer_stops_the_reader_at_its_mark() -> None:
             assert stream.statistics().current_buffer_used <= 10
 
 
+async def test_one_large_read_stops_being_handled_once_the_waiting_consumer_has_its_item(protocol: HubProtocol) -> None:
+    async with open_peer(protocol) as (hub, peer), hub.stream("Counter", max_buffer_size=10) as stream:
+        id_ = await opened(peer)
+        one = protocol.encode(StreamItem(id_, 7))
+        many = 200_000 // len(one)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(stream.receive)
+            await wait_all_tasks_blocked()
+            await peer.transport.send(one * many)
+            await wait_all_tasks_blocked()
+        assert 10 <= stream.statistics().current_buffer_used <= 2**16 / len(one)
+        assert [await stream.receive() for _ in range(many - 1)] == [7] * (many - 1), "the rest waits, and is not lost"
+
+
 async def test_a_loop_that_invokes_does_not_deadlock() -> None:
     async with open_peer() as (hub, peer), trio.open_nursery() as nursery:
 

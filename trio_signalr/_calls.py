@@ -182,12 +182,13 @@ class Call:
 class ResultCall(Call):
     """A call with one answer: ``invoke`` and ``upload``."""
 
-    __slots__ = ("_answer", "_event")
+    __slots__ = ("_answer", "_event", "_waiting")
 
     def __init__(self, calls: Calls, method: str, uploads: list[UploadStream]) -> None:
         super().__init__(calls, method, uploads)
         self._answer: Completion[Raw] | Ending | Exception | None = None
         self._event = trio.Event()
+        self._waiting = False
 
     @property
     def answer(self) -> Completion[Raw] | Ending | Exception | None:
@@ -196,12 +197,19 @@ class ResultCall(Call):
 
     async def wait(self) -> None:
         """Wait for the answer; a checkpoint. Reading goes on meanwhile, however full other buffers are."""
-        flow = self._calls.flow
-        flow.add_waiting()
+        if self._answer is None:
+            self._waiting = True
+            self._calls.flow.add_waiting()
         try:
             await self._event.wait()
         finally:
-            flow.remove_waiting()
+            self._wait_no_more()
+
+    def _wait_no_more(self) -> None:
+        """What was waited for is there: that counts from now on, not from when the task comes to run."""
+        if self._waiting:
+            self._waiting = False
+            self._calls.flow.remove_waiting()
 
     def result(self, type_: TypeForm[T]) -> T:
         """Return the answer as ``type_``, or raise what it stands for; it must be there."""
@@ -240,6 +248,7 @@ class ResultCall(Call):
         if self._answer is None:
             self._answer = answer
             self._event.set()
+            self._wait_no_more()
 
 
 class OneWayCall(ResultCall):

@@ -227,12 +227,14 @@ class BufferedChannel(trio.abc.ReceiveChannel[T]):
             try:
                 await self._news.wait()
             finally:
-                self._flow.remove_waiting()
-                self._news = None
+                self._wake()
 
     def _wake(self) -> None:
+        """There is something to wait for no more: that counts from now on, not from when the task comes to run."""
         if self._news is not None:
             self._news.set()
+            self._news = None
+            self._flow.remove_waiting()
 
     def _take(self) -> T:
         """Return the next item, or raise the end; one of them must be there."""
