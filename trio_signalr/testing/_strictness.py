@@ -68,7 +68,7 @@ class _StrictParser(BufferedParser):
             messages += self._parser.feed(bytes(self._tail[max(position, fed) : end]))
             position = end
         messages += self._parser.feed(bytes(self._tail[max(position, fed) :]))
-        del self._tail[:position]
+        self._tail = self._tail[position:]
 
     def _is_known(self, message: bytes) -> bool:
         try:
