@@ -27,7 +27,7 @@ from .messages import CancelInvocation, Completion, Invocation, Sequence, Stream
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
 
-    from .messages import ReceivedMessage
+    from .messages import HubMessage, ReceivedMessage
     from .protocols import HubProtocol
 
 __all__ = ["BUFFER_LIMIT", "COUNTED", "Replay"]
@@ -38,7 +38,7 @@ BUFFER_LIMIT = 100_000
 COUNTED = (Invocation, StreamInvocation, StreamItem, Completion, CancelInvocation)
 """The messages that are numbered; the others are not, nor are they sent again."""
 
-FILLER_ID = "0"  # never given to a call of ours: they start at 1
+FILLER = CancelInvocation("0")  # never the id of a call of ours: they start at 1
 
 
 class _Sent(NamedTuple):
@@ -52,11 +52,13 @@ class Replay:
 
     Args:
         protocol: Encodes what is sent in between.
+        filler: The message that means nothing: the peer has to count it, and to ignore it. By default what a server
+            does that with. The JavaScript client does not count what only clients send.
     """
 
-    def __init__(self, protocol: HubProtocol) -> None:
+    def __init__(self, protocol: HubProtocol, filler: HubMessage[object] = FILLER) -> None:
         self._sequence: Callable[[int], bytes] = lambda number: protocol.encode(Sequence(number))
-        self._filler = protocol.encode(CancelInvocation(FILLER_ID))
+        self._filler = protocol.encode(filler)
         self._unacknowledged: deque[_Sent] = deque()
         self._size = 0
         self._last_sent = 0

@@ -193,7 +193,6 @@ async def test_stateful_reconnect(logs: Logs, protocol: str, run_javascript: Run
     server = make_server(logs, stateful_reconnect=True)
     async with server.serve() as url:
         seen = await run_javascript("stateful_reconnect", url, "websockets", protocol)
-        await goodbye(server)
     assert seen == {
         "stream": [[list(range(40)), "complete"]],
         "slow": ["slow"],

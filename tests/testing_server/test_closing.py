@@ -228,8 +228,9 @@ async def test_what_clients_sent(protocol: str) -> None:
 async def test_recording_can_be_left_out() -> None:
     server = HubServer(record=False)
     async with server.connect() as hub:
+        client = server.client(hub.connection_id)
         await hub.send("Unknown")
-    assert server.client(hub.connection_id).received == []
+    assert client.received == []
 
 
 async def test_hooks(protocol: str) -> None:

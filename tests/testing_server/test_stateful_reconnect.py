@@ -11,11 +11,13 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
+from tests.testing_server.raw import PROTOCOLS
 from trio_signalr._hub import HubConnection
 from trio_signalr._states import HubState
 from trio_signalr.errors import HubClosed, TransportError
 from trio_signalr.messages import Ack, Completion, Invocation, Sequence
 from trio_signalr.testing import Client, HubServer
+from trio_signalr.testing._line import Line
 
 
 def make_server(**options: Any) -> HubServer:
@@ -59,6 +61,31 @@ async def numbers(count: int, pause: float = 0.0) -> AsyncIterator[int]:
     for number in range(count):
         yield number
         await trio.sleep(pause)
+
+
+async def test_what_fills_gaps_is_counted_by_the_javascript_client_too(
+    autojump_clock: MockClock, protocol: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It does not count what only clients send, a CancelInvocation for one."""
+    server, resent = make_server(), list[bytes]()
+    attach = Line.attach
+
+    def noting(self: Line, transport: Any, resend: Any) -> None:
+        resent.extend(again := list(resend))
+        attach(self, transport, again)
+
+    monkeypatch.setattr(Line, "attach", noting)
+    async with server.connect(stateful_reconnect=True, protocol=protocol) as hub:
+        for _ in range(3):
+            await hub.invoke("Add", 1, 2)
+        await of(server, hub).drop()
+        await trio.sleep(2)  # everything is acknowledged, but not beyond the last Sequence
+        resent.clear()
+        await of(server, hub).drop()
+        assert await hub.invoke("Add", 1, 2) == 3
+    first, *fillers = PROTOCOLS[protocol].parser().feed(b"".join(resent))
+    assert first == Sequence(1)
+    assert [type(message) for message in fillers[:3]] == [Completion] * 3
 
 
 @pytest.mark.parametrize("keep", [False, True])

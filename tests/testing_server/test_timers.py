@@ -55,15 +55,15 @@ async def test_silent_client_is_given_up(detailed: bool, autojump_clock: MockClo
         assert raw.client.error == SILENT
 
 
-async def test_anything_received_counts(autojump_clock: MockClock, protocol: str) -> None:
+async def test_any_message_counts_and_a_piece_of_one_does_not(autojump_clock: MockClock, protocol: str) -> None:
     async with open_raw(HubServer(client_timeout=10), protocol) as raw:
         await raw.send(Ping())
         await trio.sleep(9)
         await raw.call("Unknown", id_=None)
         await trio.sleep(9)
-        await raw.send_bytes(raw.protocol.encode(Ping())[:1])  # a piece of a message is a sign of life as well
+        await raw.send_bytes(raw.protocol.encode(Ping())[:1])  # seen on ASP.NET Core 10
         await raw.rest_of_connection()
-        assert trio.current_time() == 28
+        assert trio.current_time() == 19
 
 
 async def test_client_that_never_pings_is_never_given_up(autojump_clock: MockClock, protocol: str) -> None:

@@ -65,6 +65,9 @@ LINGER = 1.0
 """Seconds for the reader to see how a connection ended whose writer has failed."""
 
 
+FILLER: Completion[object] = Completion("no such call")
+"""What every client counts and ignores; the JavaScript client does not count a CancelInvocation."""
+
 ACK_INTERVAL = 1.0
 """Seconds after which what has come is acknowledged."""
 
@@ -100,7 +103,7 @@ class Connection:
         self._shared = shared
         self._options = options
         self._line = Line(transport, options.disconnect_timeout if resumable else 0)
-        self._replay = Replay(protocol) if resumable else None
+        self._replay = Replay(protocol, FILLER) if resumable else None
         self._acknowledged = 0
         self._ack_wanted = trio.Event()
         self._incoming, self._outgoing = Gate(), Gate()

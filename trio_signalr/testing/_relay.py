@@ -146,7 +146,8 @@ class _Relayed:
             if direction == "to_server":
                 self._end_soon()  # HTTP clients close, they do not half-close; hypercorn would wait for an idle timeout
         except (trio.BrokenResourceError, trio.ClosedResourceError):
-            self._scope.cancel()
+            # Who says goodbye and is gone at once resets what still comes; the goodbye itself may not be read yet.
+            self._scope.deadline = trio.current_time() + (GRACE if direction == "to_client" else 0)
 
     def _up_to_limit(self, direction: Direction, data: bytes) -> bytes:
         if direction not in self._left:

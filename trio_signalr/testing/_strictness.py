@@ -16,13 +16,13 @@ from msgspec import Raw, Struct, ValidationError, json, msgpack
 
 from ..errors import ProtocolError
 from ..protocols import JsonHubProtocol, MessagePackHubProtocol
-from ..protocols._base import MessageParser
-from ..protocols._framing import MALFORMED, RECORD_SEPARATOR, decode_length
+from ..protocols._framing import MALFORMED, RECORD_SEPARATOR, BufferedParser, decode_length
 from ._user_code import logger
 
 if TYPE_CHECKING:
     from ..messages import ReceivedMessage
     from ..protocols import HubProtocol
+    from ..protocols._base import MessageParser
 
 __all__ = ["server_parser"]
 
@@ -42,7 +42,7 @@ def server_parser(protocol: HubProtocol, max_message_size: float) -> MessagePars
     return parser
 
 
-class _StrictParser(MessageParser):
+class _StrictParser(BufferedParser):
     """Looks at each message before the parser does.
 
     Args:
@@ -51,24 +51,10 @@ class _StrictParser(MessageParser):
     """
 
     def __init__(self, parser: MessageParser, *, stalls: bool) -> None:
+        super().__init__(math.inf)  # the parser minds the limit
         self._parser = parser
         self._stalls = stalls
         self._stalled = False
-        self._tail = bytearray()
-        self._reason: str | None = None
-
-    def feed(self, data: bytes) -> list[ReceivedMessage]:
-        """See :meth:`MessageParser.feed`."""
-        if self._reason is not None:
-            raise ProtocolError(self._reason)
-        messages: list[ReceivedMessage] = []
-        try:
-            self._take(data, messages)
-        except ProtocolError as error:
-            self._reason = str(error)
-            if not messages:
-                raise
-        return messages
 
     def _take(self, data: bytes, messages: list[ReceivedMessage]) -> None:
         if self._stalled:
@@ -82,7 +68,7 @@ class _StrictParser(MessageParser):
             messages += self._parser.feed(bytes(self._tail[max(position, fed) : end]))
             position = end
         messages += self._parser.feed(bytes(self._tail[max(position, fed) :]))
-        del self._tail[:position]
+        self._tail = self._tail[position:]
 
     def _is_known(self, message: bytes) -> bool:
         try:
