@@ -71,7 +71,7 @@ def attributes(span: ReadableSpan) -> dict[str, Any]:
 
 def traceparent(span: ReadableSpan) -> str:
     assert span.context is not None
-    return f"00-{span.context.trace_id:032x}-{span.context.span_id:016x}-01"
+    return f"00-{span.context.trace_id:032x}-{span.context.span_id:016x}-{span.context.trace_flags:02x}"
 
 
 # What the spans say
