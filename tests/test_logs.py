@@ -197,6 +197,26 @@ async def test_each_line_says_which_hub(caplog: pytest.LogCaptureFixture) -> Non
     assert "← Invocation 'hello'" in said_second - said_first
 
 
+async def test_a_server_cannot_write_lines_of_its_own(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG, CONTENT)
+    forged = "x\nERROR: forged"
+    with pytest.raises(HubClosed):
+        async with open_peer() as (_, peer):
+            await peer.send(Invocation(forged, [forged], forged), Completion(forged, error=forged), Close(forged))
+            await trio.sleep_forever()
+    said = [record.getMessage() for record in caplog.records]
+    assert sum("forged" in line for line in said) >= 6
+    assert not any("\n" in line for line in said)
+
+
+async def test_a_server_cannot_fill_the_log_with_one_line(caplog: pytest.LogCaptureFixture) -> None:
+    with pytest.raises(HubClosed):
+        async with open_peer() as (_, peer):
+            await peer.send(Invocation("x" * 10**6, [], "y" * 10**6), Close("z" * 10**6))
+            await trio.sleep_forever()
+    assert max(len(record.getMessage()) for record in caplog.records) < 3000
+
+
 # The way there
 
 
