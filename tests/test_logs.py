@@ -121,6 +121,40 @@ async def test_a_connection_that_never_came(caplog: pytest.LogCaptureFixture) ->
     assert lines(caplog, CONNECTION) == ["could not connect: refused"]
 
 
+async def test_an_on_connected_that_fails(caplog: pytest.LogCaptureFixture) -> None:
+    async def fail(_: object) -> None:
+        raise ZeroDivisionError("mine")
+
+    with pytest.raises(ZeroDivisionError):
+        async with open_peer(on_connected=fail):
+            pass
+    assert "running on_connected" in lines(caplog, CONNECTION)
+    assert lines(caplog, CONNECTION, logging.INFO)[-1] == "closed: ZeroDivisionError('mine')"
+
+
+async def test_a_goodbye_that_takes_too_long(
+    caplog: pytest.LogCaptureFixture, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with open_peer() as (hub, _):
+        await wait_all_tasks_blocked()
+        session = hub._connection._session
+        assert session is not None
+        monkeypatch.setattr(session.outbox, "flushed", trio.sleep_forever)
+    assert trio.current_time() == 5
+    assert lines(caplog, CONNECTION, logging.INFO)[1:] == [
+        "closed: the hub's block was left, and the goodbye was cut short"
+    ]
+
+
+async def test_connecting_that_is_cancelled(caplog: pytest.LogCaptureFixture) -> None:
+    connector = PeerConnector()
+    with trio.CancelScope() as scope:
+        connector.opened = scope.cancel
+        async with open_peer(connector=connector):
+            pass
+    assert lines(caplog, CONNECTION)[-1] == "could not connect: cancelled"
+
+
 async def test_resuming(caplog: pytest.LogCaptureFixture, autojump_clock: MockClock) -> None:
     server = make_server(stateful_reconnect=True)
     async with server.connect(stateful_reconnect=True) as hub:
