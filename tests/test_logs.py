@@ -121,6 +121,40 @@ async def test_a_connection_that_never_came(caplog: pytest.LogCaptureFixture) ->
     assert lines(caplog, CONNECTION) == ["could not connect: refused"]
 
 
+async def test_an_on_connected_that_fails(caplog: pytest.LogCaptureFixture) -> None:
+    async def fail(_: object) -> None:
+        raise ZeroDivisionError("mine")
+
+    with pytest.raises(ZeroDivisionError):
+        async with open_peer(on_connected=fail):
+            pass
+    assert "running on_connected" in lines(caplog, CONNECTION)
+    assert lines(caplog, CONNECTION, logging.INFO)[-1] == "closed: ZeroDivisionError('mine')"
+
+
+async def test_a_goodbye_that_takes_too_long(
+    caplog: pytest.LogCaptureFixture, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with open_peer() as (hub, _):
+        await wait_all_tasks_blocked()
+        session = hub._connection._session
+        assert session is not None
+        monkeypatch.setattr(session.outbox, "flushed", trio.sleep_forever)
+    assert trio.current_time() == 5
+    assert lines(caplog, CONNECTION, logging.INFO)[1:] == [
+        "closed: the hub's block was left, and the goodbye was cut short"
+    ]
+
+
+async def test_connecting_that_is_cancelled(caplog: pytest.LogCaptureFixture) -> None:
+    connector = PeerConnector()
+    with trio.CancelScope() as scope:
+        connector.opened = scope.cancel
+        async with open_peer(connector=connector):
+            pass
+    assert lines(caplog, CONNECTION)[-1] == "could not connect: cancelled"
+
+
 async def test_resuming(caplog: pytest.LogCaptureFixture, autojump_clock: MockClock) -> None:
     server = make_server(stateful_reconnect=True)
     async with server.connect(stateful_reconnect=True) as hub:
@@ -195,6 +229,26 @@ async def test_each_line_says_which_hub(caplog: pytest.LogCaptureFixture) -> Non
     assert int(second.removeprefix("hub ")) == int(first.removeprefix("hub ")) + 1
     assert "→ Invocation 'Notify', 44 B" in said_first - said_second
     assert "← Invocation 'hello'" in said_second - said_first
+
+
+async def test_a_server_cannot_write_lines_of_its_own(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG, CONTENT)
+    forged = "x\nERROR: forged"
+    with pytest.raises(HubClosed):
+        async with open_peer() as (_, peer):
+            await peer.send(Invocation(forged, [forged], forged), Completion(forged, error=forged), Close(forged))
+            await trio.sleep_forever()
+    said = [record.getMessage() for record in caplog.records]
+    assert sum("forged" in line for line in said) >= 6
+    assert not any("\n" in line for line in said)
+
+
+async def test_a_server_cannot_fill_the_log_with_one_line(caplog: pytest.LogCaptureFixture) -> None:
+    with pytest.raises(HubClosed):
+        async with open_peer() as (_, peer):
+            await peer.send(Invocation("x" * 10**6, [], "y" * 10**6), Close("z" * 10**6))
+            await trio.sleep_forever()
+    assert max(len(record.getMessage()) for record in caplog.records) < 3000
 
 
 # The way there

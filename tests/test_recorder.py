@@ -160,3 +160,14 @@ def test_reports_are_equal_whatever_led_to_them() -> None:
     record = MessageRecord(0.0, "sent", "Ping", None, None, 1, 11)
     assert CloseReport("server", "bye", messages=(record,)) == CloseReport("server", "bye")
     assert "Ping" not in repr(CloseReport("server", "bye", messages=(record,)))
+
+
+def test_names_that_a_server_thinks_up_are_cut_and_cannot_end_a_line() -> None:
+    recorder = FlightRecorder()
+    recorder.received_one(1.0, Invocation("x" * 10**6, [], "y" * 10**6), method_of)
+    recorder.received(2.0, "StreamItem", "z" * 10**6, None, 1)
+    recorder.sending("Completion", "y" * 10**6, None, 1)
+    recorder.written(3.0, 1, 1)
+    recorder.received_one(4.0, Invocation("a\nb", [], "c\nd"), method_of)
+    assert all(len(line) < 500 for line in told(recorder))
+    assert told(recorder)[-1] == "6 ← Invocation 'c\\nd' 'a\\nb'"

@@ -17,6 +17,7 @@ from ._binding import Parameters, bind
 from ._calls import Unsettled
 from ._flow import DEFAULT_MAX_BUFFER_SIZE, Buffer
 from ._logs import CONNECTION
+from ._recorder import NAME_LIMIT
 from ._streams import BufferedChannel
 from .errors import HubException, PayloadError
 from .messages import Completion, Invocation
@@ -282,6 +283,7 @@ class Handlers:
 
     def _missing(self, target: str) -> None:
         """Say that nobody handles this, once: a name that is spelled otherwise on the server, more often than not."""
+        target = target[:NAME_LIMIT]
         if target not in self._missed and len(self._missed) < MAX_MISSED:
             self._missed |= {target}
             CONNECTION.warning("the server calls %r, for which there is no handler and no subscription", target)

@@ -29,6 +29,9 @@ _numbers = count(1)
 CONTENT_LIMIT = 1024
 """Characters of one message's content that are shown."""
 
+TEXT_LIMIT = 2000
+"""Characters of a text within a line; no text of our own is that long."""
+
 
 class Log:
     """One layer's logger, which puts the hub in front of each line."""
@@ -50,7 +53,17 @@ class Log:
 
     def _log(self, level: int, text: str, args: tuple[object, ...]) -> None:
         if self._logger.isEnabledFor(level):
-            self._logger.log(level, f"%s: {text}", _hub.get(), *args, stacklevel=3)
+            self._logger.log(level, f"%s: {text}", _hub.get(), *map(_one_line, args), stacklevel=3)
+
+
+def _one_line(value: object) -> object:
+    """Take the ends of lines out of texts, and cut them: some are the server's, who must not write lines of its own."""
+    if isinstance(value, int | float):
+        return value
+    text = str(value)
+    if len(text) > TEXT_LIMIT:
+        text = f"{text[:TEXT_LIMIT]}..."
+    return text if text.isprintable() else repr(text)[1:-1]
 
 
 logging.getLogger("trio_signalr").addHandler(logging.NullHandler())
@@ -72,7 +85,7 @@ def message_listener() -> Callable[[object], None] | None:
 
 
 def _show_message(record: object) -> None:
-    _messages.debug("%s: %s", _hub.get(), record)
+    _messages.debug("%s: %s", _hub.get(), _one_line(record))
 
 
 def content_wanted() -> bool:
@@ -87,4 +100,4 @@ def content_wanted() -> bool:
 def show_content(message: str, content: str) -> None:
     """Log the content of a message, cut to a kibibyte."""
     more = f"... ({len(content):,} in all)" if len(content) > CONTENT_LIMIT else ""
-    _content.debug("%s: %s: %s%s", _hub.get(), message, content[:CONTENT_LIMIT], more)
+    _content.debug("%s: %s: %s%s", _hub.get(), _one_line(message), _one_line(content[:CONTENT_LIMIT]), more)

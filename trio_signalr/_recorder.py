@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from .messages import ReceivedMessage
 
-__all__ = ["FlightRecorder"]
+__all__ = ["NAME_LIMIT", "FlightRecorder"]
 
 SIZE = 40
 """Records kept of one connection."""
@@ -64,7 +64,9 @@ class FlightRecorder:
         self.show_content: bool = False
 
     def sending(self, type_: str, id_: str | None, method: str | None, size: int) -> None:
-        """A message was put into the outbox."""
+        """A message was put into the outbox; an answer's id is the server's, which may be of any length."""
+        if id_ is not None and len(id_) > NAME_LIMIT:
+            id_ = id_[:NAME_LIMIT]
         self._waiting.append((type_, id_, method, size))
 
     def uploading(self, id_: str, method: str) -> None:
@@ -110,6 +112,8 @@ class FlightRecorder:
 
     def received(self, time: float, type_: str, id_: str | None, method: str | None, size: int, count: int = 1) -> None:
         """A message has come, or a run of stream items; ``id_`` is ``None`` if they are of several streams."""
+        if id_ is not None and len(id_) > NAME_LIMIT:
+            id_ = id_[:NAME_LIMIT]
         self._keep((time, "received", type_, id_, method, count, size))
 
     def received_one(self, time: float, message: ReceivedMessage, method_of: Callable[[str], str | None]) -> None:
@@ -119,7 +123,7 @@ class FlightRecorder:
             id_, method = message.invocation_id, method_of(message.invocation_id)
             size = 0 if message.result is UNSET else len(message.result)
         elif isinstance(message, Invocation):
-            id_, method, size = message.invocation_id, message.target, sum(map(len, message.arguments))
+            id_, method, size = message.invocation_id, message.target[:NAME_LIMIT], sum(map(len, message.arguments))
         self.received(time, type(message).__name__, id_, method, size)
 
     def background(self, time: float, direction: _Direction, type_: str, count: int, size: int) -> None:
@@ -147,6 +151,9 @@ class FlightRecorder:
         if self.listener is not None:
             self.listener(MessageRecord(0.0, *record[1:]))
 
+
+NAME_LIMIT = 200
+"""Characters of a name that are kept: those that come from the server may be as long as it likes."""
 
 WITHDRAWN = ("", None, None, 0)
 """In place of what waited and was taken back."""

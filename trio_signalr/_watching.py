@@ -92,9 +92,13 @@ class Watching:
             self.telemetry.reconnected("resumed", error)
 
     def failed(self, error: BaseException) -> None:
-        """The first connection could not be made, or its ``on_connected`` has failed."""
-        self._closed = True
-        CONNECTION.info("could not connect: %s", error if str(error) else type(error).__name__)
+        """The first connection could not be made, its ``on_connected`` has failed, or it was cancelled."""
+        cancelled = not isinstance(error, Exception)
+        if self._connected_before:
+            self.closed("the hub's block was left, and the goodbye was cut short" if cancelled else repr(error))
+        else:
+            self._closed = True
+            CONNECTION.info("could not connect: %s", "cancelled" if cancelled else error)
 
     def closed(self, reason: str) -> None:
         """There will be no connection any more; only the first reason counts."""

@@ -129,8 +129,8 @@ class MessageRecord:
         before_end: Seconds before the end of the connection.
         direction: ``"sent"``, ``"received"``, or ``"not sent"`` for what the end was too soon for.
         type: As the protocol names it: ``"StreamItem"``.
-        id: The invocation's or upload's; ``None`` if there is none, or if they are several.
-        method: The method or target, where it is known.
+        id: The invocation's or upload's; ``None`` if there is none, or if they are several. Cut if it is very long.
+        method: The method or target, where it is known; cut if it is very long.
         count: How many messages. Pings and Acks are counted over the whole connection, and told at the last one's time.
         size: Bytes: of the encoded message if it was sent, of its payloads if it was received. Of a run of items, their
             share of what was sent or received together.
@@ -150,7 +150,7 @@ class MessageRecord:
         if self.count > 1:
             text += f" ×{self.count:,}{' of' if self.id is not None else ''}"
         if self.id is not None:
-            text += f" {self.id}"
+            text += f" {self.id if self.id.isprintable() else repr(self.id)}"
         if self.method is not None:
             text += f" {self.method!r}"
         if self.size:
