@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -14,6 +13,8 @@ from .tally import Tally
 from .values import value_type
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from .._flow import Overflow
     from .._hub import HubConnection
     from .connecting import Target

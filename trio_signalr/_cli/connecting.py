@@ -6,7 +6,6 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from .._hub import HubConnection
 from .._open import open_hub
 from .._states import HubState
 from ..negotiation import without_secrets
@@ -14,6 +13,7 @@ from ..negotiation import without_secrets
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
+    from .._hub import HubConnection
     from .running import Run
     from .screen import Screen
 

@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 import trio
-from msgspec import Raw
+from msgspec import Raw  # noqa: TC002 - read at run time, as annotations of handlers are
 
 from ..errors import SignalRError
 

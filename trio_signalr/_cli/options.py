@@ -9,12 +9,13 @@ import click
 from click.core import ParameterSource
 
 from .._http.requests import checked_headers
+from ..negotiation import TRANSPORTS
 from ..retry import DEFAULT_DELAYS, ExponentialBackoff, RetryDelays
 from .connecting import Target
 from .exits import CommandError
 from .screen import Screen
 from .secrets import Secrets
-from .syntax import COUNT, HEADER, SECONDS, TRANSPORT, URL, option
+from .syntax import option, read_count, read_header, read_seconds, read_transport, read_url
 from .tls import tls_context
 from .tokens import TokenCommand
 
@@ -35,7 +36,7 @@ _RETRIES: dict[str, Any] = {"some": RetryDelays(*DEFAULT_DELAYS), "forever": Exp
 
 
 def _timeout(name: str, help_: str) -> Callable[[F], F]:
-    return option(f"--{name}", type=SECONDS, section=_TIMES, help=help_)
+    return option(f"--{name}", type=read_seconds, metavar="SECONDS", section=_TIMES, help=help_)
 
 
 _OUTPUT_OPTIONS = [
@@ -56,7 +57,8 @@ _OPTIONS = [
         "-t",
         "--transport",
         "transports",
-        type=TRANSPORT,
+        type=read_transport,
+        metavar=f"[{'|'.join(TRANSPORTS.values())}]",
         multiple=True,
         section=_CONNECTION,
         help="Allow only this transport; may be given several times. The order is the server's.",
@@ -66,7 +68,8 @@ _OPTIONS = [
         "-H",
         "--header",
         "headers",
-        type=HEADER,
+        type=read_header,
+        metavar="'NAME: VALUE'",
         multiple=True,
         section=_CONNECTION,
         help="An HTTP header for every request; may be given several times.",
@@ -116,7 +119,7 @@ _OPTIONS = [
     option(
         "--max-message-size",
         metavar="BYTES",
-        type=COUNT,
+        type=read_count,
         section=_TIMES,
         help="Refuse larger messages of the server; 64 MiB by default.",
     ),
@@ -134,7 +137,7 @@ def common_options(function: F) -> F:
     """Give a command the hub's URL, and all options about reaching it."""
     for each in reversed([*_OPTIONS, *_OUTPUT_OPTIONS]):
         function = each(function)
-    return click.argument("url", type=URL, metavar="URL")(function)  # type: ignore[no-any-return]
+    return click.argument("url", type=read_url, metavar="URL")(function)
 
 
 @dataclass(frozen=True, slots=True)

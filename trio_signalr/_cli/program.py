@@ -18,7 +18,7 @@ from .options import TOKEN_VARIABLE, Common, common_options, output_options
 from .running import run_job
 from .screen import Screen
 from .serving import demo
-from .syntax import COUNT, COUNT_OR_INF, SectionedGroup, option
+from .syntax import SectionedGroup, option, read_buffer_size, read_count
 from .values import read_argument, read_call
 
 if TYPE_CHECKING:
@@ -44,12 +44,11 @@ def run(arguments: list[str]) -> int:
             return work if isinstance(work, int) else Exit.DONE
         show_logs(work.screen)
         return run_job(work.job, work.screen)
-    except click.Abort:
-        return Exit.INTERRUPTED
-    except KeyboardInterrupt:
+    except (click.Abort, KeyboardInterrupt):
         return Exit.INTERRUPTED
     except click.ClickException as error:
-        error.show()
+        context = getattr(error, "ctx", None)
+        Screen().error(error.format_message(), f"{context.command_path} --help tells more" if context else None)
         return error.exit_code
     except CommandError as error:
         Screen().error(str(error), error.hint)
@@ -85,7 +84,7 @@ _progress = option(
 
 
 def _limit(help_: str) -> Callable[[Any], Any]:
-    return option("-n", "--limit", type=COUNT, metavar="N", help=help_)
+    return option("-n", "--limit", type=read_count, metavar="N", help=help_)
 
 
 def _call(common: Common, method: str, arguments: tuple[str, ...], **settings: Any) -> Call:
@@ -93,16 +92,17 @@ def _call(common: Common, method: str, arguments: tuple[str, ...], **settings: A
     return Call(common.target, method, tuple(read_argument(each, protocol) for each in arguments), **settings)
 
 
-@main.command()
+@main.command(
+    examples=[
+        "trio-signalr invoke http://localhost:5000/hub Add 1 2",
+        'trio-signalr invoke http://localhost:5000/hub Echo \'{"name": "Ada"}\'',
+    ]
+)
 @common_options
 @_method
 @_arguments
 def invoke(method: str, arguments: tuple[str, ...], **options: Any) -> Work:
     """Call a hub method, and print what it returns.
-
-    \b
-    trio-signalr invoke http://localhost:5000/hub Add 1 2
-    trio-signalr invoke http://localhost:5000/hub Echo '{"name": "Ada"}'
 
     An argument that begins with a dash and is no number goes behind --.
     """
@@ -110,7 +110,11 @@ def invoke(method: str, arguments: tuple[str, ...], **options: Any) -> Work:
     return Work(calls.invoke(_call(common, method, arguments)), common.screen)
 
 
-@main.command()
+@main.command(
+    examples=[
+        "trio-signalr send http://localhost:5000/hub SendToGroup tea message hello",
+    ]
+)
 @common_options
 @_method
 @_arguments
@@ -118,22 +122,27 @@ def send(method: str, arguments: tuple[str, ...], **options: Any) -> Work:
     """Call a hub method without waiting for an answer.
 
     Not even its failure is told.
-
-    \b
-    trio-signalr send http://localhost:5000/hub SendToGroup tea message hello
     """
     common = Common.of(options)
     return Work(calls.send(_call(common, method, arguments)), common.screen)
 
 
-@main.command()
+@main.command(
+    examples=[
+        "trio-signalr stream http://localhost:5000/hub Counter 10 500",
+        "trio-signalr stream http://localhost:5000/hub Counter 1000000 0 | head -3",
+        "seq 5 | trio-signalr stream http://localhost:5000/hub Transform --stdin",
+    ]
+)
 @common_options
 @_method
 @_arguments
 @_limit("Stop after so many items.")
 @option("--stdin", is_flag=True, help="Upload standard input, JSON lines, as the last argument.")
 @_text
-@option("--buffer", metavar="N", type=COUNT_OR_INF, help="Items that may wait to be printed, or inf; 1024 by default.")
+@option(
+    "--buffer", metavar="N", type=read_buffer_size, help="Items that may wait to be printed, or inf; 1024 by default."
+)
 @option(
     "--overflow",
     type=click.Choice(["pause", "drop-oldest", "error"]),
@@ -151,10 +160,6 @@ def stream(
 ) -> Work:
     """Call a streaming hub method, and print its items as they come.
 
-    \b
-    trio-signalr stream http://localhost:5000/hub Counter 10 500
-    trio-signalr stream http://localhost:5000/hub Counter 1000000 0 | head -3
-
     The method is told to stop when the reader of standard output has seen enough. If the connection is lost, a stream
     cannot go on where it was; with --reconnect the method is called again, from its start.
     """
@@ -168,7 +173,12 @@ def stream(
     return Work(job, common.screen)
 
 
-@main.command()
+@main.command(
+    examples=[
+        'printf \'"hello"\\n"world"\\n\' | trio-signalr upload http://localhost:5000/hub UploadStream',
+        "tail -f app.log | trio-signalr upload http://localhost:5000/hub Log --text",
+    ]
+)
 @common_options
 @_method
 @_arguments
@@ -179,16 +189,18 @@ def upload(method: str, arguments: tuple[str, ...], **options: Any) -> Work:
 
     Each line is a JSON value, sent as soon as it is read. The upload is the method's last argument. Reading stops when
     the method is done.
-
-    \b
-    printf '1\\n2\\n3\\n' | trio-signalr upload http://localhost:5000/hub Sum
-    tail -f app.log | trio-signalr upload http://localhost:5000/hub Log --text
     """
     common = Common.of(options)
     return Work(calls.upload(_call(common, method, arguments, stdin=True, **options)), common.screen)
 
 
-@main.command("listen")
+@main.command(
+    "listen",
+    examples=[
+        "trio-signalr listen http://localhost:5000/hub message",
+        "trio-signalr listen http://localhost:5000/hub joined left --call 'JoinGroup \"tea time\"'",
+    ],
+)
 @common_options
 @click.argument("targets", metavar="TARGET...", nargs=-1, required=True)
 @option(
@@ -206,10 +218,6 @@ def listen_(
     """Print what the server calls on its clients.
 
     Each call of one of the TARGETs is a line: {"target": ..., "arguments": [...]}.
-
-    \b
-    trio-signalr listen http://localhost:5000/hub message
-    trio-signalr listen http://localhost:5000/hub joined left --call 'JoinGroup "tea time"'
     """
     common = Common.of(options)
     protocol = common.target.protocol

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -14,7 +15,17 @@ from .exits import EXIT_CODES
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-__all__ = ["COUNT", "COUNT_OR_INF", "HEADER", "SECONDS", "TRANSPORT", "URL", "SectionedCommand", "SectionedGroup", "option"]
+__all__ = [
+    "SectionedCommand",
+    "SectionedGroup",
+    "option",
+    "read_buffer_size",
+    "read_count",
+    "read_header",
+    "read_seconds",
+    "read_transport",
+    "read_url",
+]
 
 _NEGATIVE_NUMBER = re.compile(r"-[0-9]+(\.[0-9]+)?([eE][-+]?[0-9]+)?")
 
@@ -36,11 +47,19 @@ def _write_exit_codes(formatter: click.HelpFormatter) -> None:
 
 
 class SectionedCommand(click.Command):
-    """A command whose help shows options by section, and the exit codes; negative numbers are no options to it."""
+    """A command whose help shows examples, options by section, and the exit codes.
+
+    Args:
+        examples: Lines for a shell.
+    """
+
+    def __init__(self, *args: Any, examples: Sequence[str] = (), **settings: Any) -> None:
+        super().__init__(*args, **settings)
+        self.examples = examples
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """See :meth:`click.Command.parse_args`."""
-        # Behind a space it does not look like an option any more, and is still the same number, in JSON too.
+        # A negative number is no option. Behind a space it does not look like one, and is the same number, in JSON too.
         return super().parse_args(ctx, [f" {arg}" if _NEGATIVE_NUMBER.fullmatch(arg) else arg for arg in args])
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -50,6 +69,10 @@ class SectionedCommand(click.Command):
             record = parameter.get_help_record(ctx) if isinstance(parameter, click.Option) else None
             if record is not None:
                 sections.setdefault(getattr(parameter, "section", "Options"), []).append(record)
+        if self.examples:
+            with formatter.section("Examples"):
+                for line in self.examples:
+                    formatter.write(f"{'':{formatter.current_indent}}{line}\n")
         for title, records in sections.items():
             with formatter.section(title):
                 formatter.write_dl(records)
@@ -71,79 +94,49 @@ class SectionedGroup(click.Group):
         _write_exit_codes(formatter)
 
 
-class _Url(click.ParamType):
-    name = "url"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        try:
-            http_url(value)
-        except ValueError as error:
-            self.fail(str(error), param, ctx)
-        return str(value)
+# Functions that read a word of the command line
 
 
-class _Transport(click.ParamType):
-    name = "transport"
-    choices: Sequence[str] = tuple(TRANSPORTS.values())
-
-    def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str:
-        return f"[{'|'.join(self.choices)}]"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        name = str(value).lower().replace("-", "_")
-        if name not in self.choices:
-            self.fail(f"{value!r} is none of {', '.join(self.choices)}", param, ctx)
-        return name
+def read_url(text: str) -> str:
+    """Return a hub's URL."""
+    try:
+        http_url(text)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from error
+    return text
 
 
-class _Header(click.ParamType):
-    name = "'name: value'"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, str]:
-        if isinstance(value, tuple):
-            return value
-        name, colon, content = str(value).partition(":")
-        if not colon or not name.strip():
-            self.fail("a header has a name, a colon and a value", param, ctx)  # not quoted: it may be a secret
-        return name.strip(), content.strip()
+def read_transport(text: str) -> str:
+    """Return the name of a transport, as ``open_hub`` spells it."""
+    name = text.lower().replace("-", "_")
+    if name not in TRANSPORTS.values():
+        raise click.BadParameter(f"{text!r} is none of {', '.join(TRANSPORTS.values())}")
+    return name
 
 
-class _Seconds(click.ParamType):
-    name = "seconds"
-
-    def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str:
-        return "SECONDS"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        try:
-            seconds = float(value)
-        except ValueError:
-            seconds = math.nan
-        if not seconds > 0:
-            self.fail(f"{value!r} is no number of seconds above 0, nor inf", param, ctx)
-        return seconds
+def read_header(text: str) -> tuple[str, str]:
+    """Return name and value of a header."""
+    name, colon, value = text.partition(":")
+    if not colon or not name.strip():
+        raise click.BadParameter("a header has a name, a colon and a value")  # not quoted: it may be a secret
+    return name.strip(), value.strip()
 
 
-class _Count(click.ParamType):
-    """A number from 1; ``endless`` takes ``inf`` too."""
-
-    name = "number"
-
-    def __init__(self, *, endless: bool = False) -> None:
-        self._endless = endless
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        text = str(value).strip()
-        if self._endless and text == "inf":
-            return math.inf
-        if not text.isdecimal() or int(text) < 1:
-            self.fail(f"{value!r} is no number from 1" + (", nor inf" if self._endless else ""), param, ctx)
-        return int(text)
+def read_seconds(text: str) -> float:
+    """Return a number of seconds, maybe ``math.inf``."""
+    with suppress(ValueError):
+        if (seconds := float(text)) > 0:
+            return seconds
+    raise click.BadParameter(f"{text.strip()!r} is no number of seconds above 0, nor inf")
 
 
-URL = _Url()
-TRANSPORT = _Transport()
-HEADER = _Header()
-SECONDS = _Seconds()
-COUNT = _Count()
-COUNT_OR_INF = _Count(endless=True)
+def read_count(text: str) -> int:
+    """Return a number from 1."""
+    if not text.strip().isdecimal() or int(text) < 1:
+        raise click.BadParameter(f"{text.strip()!r} is no number from 1")
+    return int(text)
+
+
+def read_buffer_size(text: str) -> float:
+    """Return a number from 1, maybe ``math.inf``."""
+    return math.inf if text == "inf" else read_count(text)
