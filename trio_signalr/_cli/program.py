@@ -39,7 +39,7 @@ class Work(NamedTuple):
 def run(arguments: list[str]) -> int:
     """Do what the command line says, and return the exit code."""
     try:
-        work = main.main(arguments, standalone_mode=False)
+        work = main.main(arguments or ["--help"], standalone_mode=False)
         if not isinstance(work, Work):  # --help and the like
             return work if isinstance(work, int) else Exit.DONE
         show_logs(work.screen)
