@@ -1,4 +1,4 @@
-"""How a command ends that does not end by itself: interrupted, unread, unanswered, cut off. Always without a traceback."""
+"""How a command ends that does not end by itself: interrupted, unread, unanswered, cut off. Never with a traceback."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ import pytest
 import trio
 
 from tests.cli.programs import COMMAND, LIMIT, Program, environment, make_hub, run_program, start_program
+from trio_signalr._cli.running import run_job
+from trio_signalr._cli.screen import Screen
 from trio_signalr.messages import CancelInvocation, Close, Completion
 from trio_signalr.testing import Called, Client, Connected, Disconnected, HubServer
 
@@ -123,9 +125,10 @@ def test_interrupted_while_it_is_loaded() -> None:
     program = """
 import signal, sys
 import trio_signalr._cli
+signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever runs the tests may ignore it
 class Interrupter:
     def find_spec(self, name, path=None, target=None):
-        if name == "click":
+        if name == "trio_signalr._cli.program":
             signal.raise_signal(signal.SIGINT)
 sys.meta_path.insert(0, Interrupter())
 sys.exit(trio_signalr._cli.main())
@@ -199,10 +202,12 @@ async def test_a_reader_that_does_not_read_makes_the_server_wait_and_keeps_the_c
     assert (done.code, done.err) == (130, "")
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="no /dev/full")
 async def test_an_output_that_cannot_be_written_is_told(url: str) -> None:
-    with open("/dev/full", "wb") as full:
-        async with start_program("invoke", url, "Add", "1", "2", stdout=full.fileno()) as program:
-            done = await program.result()
+    full = os.open("/dev/full", os.O_WRONLY)
+    async with start_program("invoke", url, "Add", "1", "2", stdout=full) as program:
+        done = await program.result()
+    os.close(full)
     assert (done.code, done.err) == (2, "error: standard output cannot be written: No space left on device\n")
 
 
@@ -279,6 +284,19 @@ async def test_stateful_reconnect_lets_a_stream_live_on() -> None:
             await client.drop()
             done = await program.result()
     assert (done.code, done.lines) == (0, list(range(1, 30)))
+
+
+def test_a_bug_is_told_with_its_traceback_and_a_code_of_its_own(capsys: pytest.CaptureFixture[str]) -> None:
+    async def job(run: object) -> None:
+        raise ZeroDivisionError("a tok-en in it")
+
+    screen = Screen()
+    screen.secrets.add("tok-en")
+    assert run_job(job, screen) == 70
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "ZeroDivisionError: a *** in it" in err
+    assert "please report it" in err
 
 
 async def test_nobody_is_left_behind(server: HubServer, url: str) -> None:

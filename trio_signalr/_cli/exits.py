@@ -42,6 +42,7 @@ EXIT_CODES = {
     "2": "wrong usage, or input or output that cannot be used",
     "3": "could not connect",
     "4": "the connection was lost",
+    "70": "a bug of trio_signalr",
     "130": "interrupted by Ctrl-C; 143 when terminated",
 }
 """For people: ``--help`` shows these."""

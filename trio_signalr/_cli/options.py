@@ -166,6 +166,8 @@ class Common:
         for each in (url, proxy):
             secrets.add_url(each or "")
         transports = options.pop("transports")
+        if options["skip_negotiation"] and transports and "websockets" not in transports:
+            raise CommandError("only WebSockets work without negotiation")
         ours: dict[str, Any] = {
             "transports": transports or None,
             "skip_negotiation": options.pop("skip_negotiation"),

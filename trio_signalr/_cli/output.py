@@ -12,6 +12,7 @@ import select
 import stat
 import sys
 import threading
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import trio
@@ -42,7 +43,9 @@ class Output:
 
     def __init__(self, screen: Screen) -> None:
         self._screen = screen
-        self._fd = None if sys.stdout is None else sys.stdout.fileno()
+        self._fd: int | None = None
+        with suppress(AttributeError, OSError):  # it is closed, or nothing that the system knows
+            self._fd = sys.stdout.fileno()
         self._is_terminal = self._fd is not None and os.isatty(self._fd)
         self._lock = threading.Lock()  # a write that was given up goes on in its thread until it is through
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import signal
+import traceback
 from typing import TYPE_CHECKING
 
 import trio
@@ -97,7 +98,9 @@ async def _outcome(run: Run, job: Callable[[Run], Awaitable[None]]) -> int:
     except Exception as error:
         known = verdict(error, connected=run.connected)
         if known is None:
-            raise
+            text = "".join(traceback.format_exception(error))
+            run.screen.error(text, "this is a bug of trio_signalr: please report it")
+            return Exit.BUG
         if run.signal is None:
             run.screen.error(known.text, known.hint)
             return known.code
