@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import trio
 
-from tests.cli.programs import Result, run_program, start_program
+from tests.cli.programs import COMMAND, Result, environment, run_program, start_program
 from trio_signalr.messages import CancelInvocation, Close, Invocation, StreamItem
 from trio_signalr.testing import HubServer
 
+ROOT = Path(__file__).parents[2]
 PROTOCOLS = pytest.mark.parametrize("protocol", ["json", "messagepack"])
 
 
@@ -82,11 +85,11 @@ async def test_send_arrives_and_prints_nothing(url: str, server: HubServer) -> N
 async def test_stream_prints_a_line_for_each_item(url: str, protocol: str) -> None:
     some, many, limited = await run_all(
         ("stream", url, "Counter", "3", "1", "-p", protocol),
-        ("stream", url, "Counter", "50000", "0", "-p", protocol),
+        ("stream", url, "Counter", "20000", "0", "-p", protocol),
         ("stream", url, "Counter", "1000000", "0", "-p", protocol, "--limit", "2500"),
     )
     assert (some.code, some.out, some.err) == (0, b"0\n1\n2\n", "")
-    assert (many.code, many.lines) == (0, list(range(50_000)))
+    assert (many.code, many.lines) == (0, list(range(20_000)))
     assert (limited.code, limited.lines) == (0, list(range(2500)))
 
 
@@ -236,9 +239,38 @@ async def test_closed_standard_streams_are_told_and_not_mistaken_for_others(url:
         command = f"exec python -m trio_signalr upload {url} Sum {redirection}"
         return ["sh", "-c", command]
 
-    path = os.pathsep.join([str(Path(os.sys.executable).parent), os.environ["PATH"]])  # type: ignore[attr-defined]
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     for redirection, text in (("<&-", b"standard input is closed"), ("</dev/null >&-", b"standard output is closed")):
         done = await trio.run_process(
             shell(redirection), capture_stderr=True, check=False, env={**os.environ, "PATH": path}
         )
         assert (done.returncode, text in done.stderr) == (2, True)
+
+
+def sessions() -> list[tuple[str, str]]:
+    """Each command that docs/command-line.md shows, and what it prints."""
+    page = (ROOT / "docs/command-line.md").read_text(encoding="utf-8")
+    found = []
+    for block in re.findall(r"^```console\n(.*?)^```$", page, re.M | re.S):
+        for entry in re.split(r"^\$ ", block, flags=re.M)[1:]:
+            command, _, printed = entry.partition("\n")
+            found.append((command, printed))
+    return found
+
+
+async def test_the_sessions_in_the_docs_are_real(url: str) -> None:
+    shown = sessions()
+    assert len(shown) > 10
+    results: dict[str, str] = {}
+
+    async def run(command: str) -> None:
+        line = command.replace("http://localhost:5000/hub", url).replace("trio-signalr", " ".join(COMMAND))
+        done = await trio.run_process(
+            ["sh", "-c", line], capture_stdout=True, stderr=subprocess.STDOUT, env=environment(), check=False
+        )
+        results[command] = done.stdout.decode()
+
+    async with trio.open_nursery() as nursery:
+        for command, _ in shown:
+            nursery.start_soon(run, command)
+    assert results == dict(shown)

@@ -10,7 +10,9 @@ import os
 import re
 import select
 import sys
-from contextlib import suppress
+import time
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.control import Control
@@ -19,8 +21,12 @@ from rich.text import Text
 
 from .secrets import Secrets
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 __all__ = ["Screen"]
 
+PAUSE = 0.05  # seconds between two drawings at least, lest a fast stream spends its time on them
 _UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _ERASE = Control(ControlType.CARRIAGE_RETURN, (ControlType.ERASE_IN_LINE, 2))
 
@@ -45,6 +51,7 @@ class Screen:
         self._console = Console(file=file, highlight=False, emoji=False, markup=False)
         self._fd = file.fileno() if file is sys.stderr and file.isatty() else None
         self._live = False
+        self._last_drawn, self._drawn_at = "", 0.0
         self.is_terminal = self._fd is not None and not self._console.is_dumb_terminal
         self.verbosity = verbosity
         self.quiet = quiet
@@ -84,6 +91,16 @@ class Screen:
             self.erase()
             self._print(text[: max(self._console.width - 1, 1)], "cyan", end="")
             self._live = True
+            self._last_drawn, self._drawn_at = text, time.monotonic()
+
+    @contextmanager
+    def line_below(self) -> Iterator[None]:
+        """Let something else write to the terminal in the block, above the live line if there is one."""
+        was_live = self._live
+        self.erase()
+        yield
+        if was_live and not self._live and time.monotonic() - self._drawn_at > PAUSE:
+            self.draw(self._last_drawn)
 
     def erase(self) -> None:
         """Take the live line away, until it is drawn again."""

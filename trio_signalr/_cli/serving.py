@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from typing import TYPE_CHECKING
 
 import trio
@@ -27,7 +28,8 @@ _TRY = """\
   trio-signalr send {url} SendToGroup tea message '{{"text": "Milk?"}}'
   trio-signalr listen {url} question --answer Yes --call 'AskMe question Sugar?'
 
-Its methods: {methods}. Ctrl-C ends it."""
+{methods}
+Ctrl-C ends it."""
 
 
 def demo(host: str, port: int) -> Callable[[Run], Awaitable[None]]:
@@ -49,7 +51,7 @@ def demo(host: str, port: int) -> Callable[[Run], Awaitable[None]]:
             async with server.serve(host, port) as url:
                 methods = [name for name in vars(ExampleHub) if not name.startswith("_")]
                 await run.output.write(url)
-                run.screen.note(_TRY.format(url=url, methods=", ".join(methods)))
+                run.screen.note(_TRY.format(url=url, methods=_sentence(methods)))
                 await stopping.wait()
         except ImportError as error:
             raise CommandError(str(error)) from error
@@ -59,3 +61,7 @@ def demo(host: str, port: int) -> Callable[[Run], Awaitable[None]]:
             raise CommandError(text, hint=hint) from error
 
     return job
+
+
+def _sentence(methods: list[str]) -> str:
+    return textwrap.fill(f"Its methods: {', '.join(methods)}.", 79)
