@@ -138,13 +138,13 @@ def test_without_options_everything_is_as_in_open_hub(common: Any) -> None:
 
 def test_options_of_the_connection(common: Any) -> None:
     options = common(
-        *("-t", "long-polling", "--transport", "server_sent_events", "--skip-negotiation", "--stateful-reconnect"),
+        *("-t", "long-polling", "--transport", "websockets", "--skip-negotiation", "--stateful-reconnect"),
         *("-H", "X-A: 1", "--header", "X-B:2:3", "--proxy", "http://p:1", "--max-message-size", "1000"),
         *("--server-timeout", "inf", "--keep-alive-interval", "1.5", "--handshake-timeout", "2"),
         *("--close-timeout", "0.5", "--token", "a-token"),
     ).target.options
     assert options == {
-        "transports": ("long_polling", "server_sent_events"),
+        "transports": ("long_polling", "websockets"),
         "skip_negotiation": True,
         "stateful_reconnect": True,
         "headers": {"X-A": "1", "X-B": "2:3"},

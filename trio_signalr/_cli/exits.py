@@ -15,6 +15,7 @@ from ..errors import (
     PayloadError,
     ProtocolError,
     SignalRError,
+    StreamOverflow,
     TransportError,
 )
 
@@ -97,6 +98,8 @@ def verdict(error: Exception, *, connected: bool) -> Verdict | None:
             return Verdict(failed if error.code is None else error.code, text, error.hint)
         case InvocationError():
             return Verdict(Exit.METHOD_FAILED, f"{error.method} failed: {text}", _method_hint(text))
+        case StreamOverflow():
+            return Verdict(Exit.USAGE, text, "whoever reads is too slow: see --buffer and --overflow")
         case PayloadError():
             return Verdict(Exit.USAGE, text)
         case NegotiationError() | TransportError():
