@@ -58,8 +58,8 @@ class Screen:
         self.secrets = Secrets() if secrets is None else secrets
 
     def status(self, text: str) -> None:
-        """Show what is as it should be: on a terminal, or when asked for."""
-        if self._fd is not None or self.verbosity:
+        """Show what is as it should be: on a terminal that takes it at once, or when asked for."""
+        if self._is_ready() or self.verbosity:
             self.note(text)
 
     def note(self, text: str) -> None:
@@ -106,11 +106,12 @@ class Screen:
         """Take the live line away, until it is drawn again."""
         if self._live:
             self._live = False
-            with suppress(OSError):
-                self._console.control(_ERASE)
+            if self._is_ready():
+                with suppress(OSError):
+                    self._console.control(_ERASE)
 
     def _is_ready(self) -> bool:
-        """Whether writing would not wait: not after Ctrl-S, say."""
+        """Whether this is a terminal, and a line would not have to wait: not after Ctrl-S, say."""
         if self._fd is None or sys.platform == "win32":
             return self._fd is not None
         poll = select.poll()
