@@ -90,6 +90,25 @@ async def test_stream_prints_a_line_for_each_item(url: str, protocol: str) -> No
     assert (limited.code, limited.lines) == (0, list(range(2500)))
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="no such pipes")
+async def test_pipes_that_somebody_has_made_non_blocking(url: str) -> None:
+    from_program, to_us = os.pipe()
+    to_program, from_us = os.pipe()
+    for end in (to_us, to_program):
+        os.set_blocking(end, False)
+    args = ("stream", url, "Transform", "--stdin", "--buffer", "inf")
+    async with start_program(*args, stdin=to_program, stdout=to_us) as program:
+        os.close(to_us)
+        os.close(to_program)
+        with open(from_us, "wb") as writer:  # noqa: ASYNC230 - in threads
+            await trio.to_thread.run_sync(writer.writelines, [b"%d\n" % number for number in range(20_000)])
+        with open(from_program, "rb") as reader:  # noqa: ASYNC230
+            printed = await trio.to_thread.run_sync(reader.read)
+        done = await program.result()
+    assert (done.code, done.err) == (0, "")
+    assert printed.split() == [b"%d" % (2 * number) for number in range(20_000)]
+
+
 async def test_an_item_is_printed_as_soon_as_it_is_there(url: str) -> None:
     async with start_program("stream", url, "HeldCounter", "2") as program:
         assert [await program.line(), await program.line()] == [0, 1]

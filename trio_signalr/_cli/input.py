@@ -116,12 +116,15 @@ async def _read() -> bytes:
     if sys.stdin is None:
         raise CommandError("standard input is closed")
     fd = sys.stdin.fileno()
-    try:
-        if sys.platform == "win32" or not await _wait_until_ready(fd):
-            return await trio.to_thread.run_sync(os.read, fd, CHUNK, abandon_on_cancel=True)
-        return os.read(fd, CHUNK)
-    except OSError as error:
-        raise CommandError(f"standard input cannot be read: {error.strerror}") from error
+    while True:
+        try:
+            if sys.platform == "win32" or not await _wait_until_ready(fd):
+                return await trio.to_thread.run_sync(os.read, fd, CHUNK, abandon_on_cancel=True)
+            return os.read(fd, CHUNK)
+        except BlockingIOError:
+            continue  # another reader was quicker
+        except OSError as error:
+            raise CommandError(f"standard input cannot be read: {error.strerror}") from error
 
 
 async def _wait_until_ready(fd: int) -> bool:

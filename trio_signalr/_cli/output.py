@@ -67,7 +67,7 @@ class Output:
         if self._fd is None:
             raise CommandError("standard output is closed")
         data = to_lines(values)
-        if self._is_terminal and not data.isascii():  # JSON lets through what some terminals obey
+        if self._is_terminal:  # JSON lets through what some terminals obey
             data = _C1.sub(lambda match: f"\\u{ord(match[0]):04x}", data.decode()).encode()
         try:
             with self._out_of_the_way():
@@ -94,7 +94,10 @@ class Output:
         rest = memoryview(data)
         with self._lock:
             while rest:
-                rest = rest[os.write(fd, rest) :]
+                try:
+                    rest = rest[os.write(fd, rest) :]
+                except BlockingIOError:  # somebody else who has it, too, wants it like that
+                    select.select([], [fd], [])
 
     async def wait_until_reader_is_gone(self) -> None:
         """Return when the other end was closed, even if nothing is being written; where that cannot be told, never.
