@@ -120,11 +120,11 @@ $(VENV)/.pip: $(VENV)/.made
 	@touch $@
 
 $(VENV)/.test: pyproject.toml $(VENV)/.pip
-	$(PIP) install --editable ".[otel,testing]" --group test
+	$(PIP) install --editable ".[cli,otel,testing]" --group test
 	@touch $(VENV)/.runtime $@
 
 $(VENV)/.dev: pyproject.toml $(VENV)/.pip
-	$(PIP) install --editable ".[otel,testing]" --group dev
+	$(PIP) install --editable ".[cli,otel,testing]" --group dev
 	@touch $(VENV)/.runtime $(VENV)/.test $@
 
 $(VENV)/.dist: pyproject.toml $(VENV)/.pip
@@ -142,6 +142,6 @@ $(VENV)/.docs: pyproject.toml $(VENV)/.pip
 $(VENV)/.oldest: pyproject.toml $(VENV)/.pip
 	@$(BIN)/python -c 'import tomllib; project = tomllib.load(open("pyproject.toml", "rb"))["project"]; \
 		print(*(d.split("[")[0].split(">=")[0] + "==" + d.split(">=")[1] for d in \
-		project["dependencies"] + project["optional-dependencies"]["otel"] + project["optional-dependencies"]["testing"]), sep="\n")' >$(VENV)/oldest.txt
-	$(PIP) install --editable ".[otel,testing]" --group test --constraint $(VENV)/oldest.txt
+		project["dependencies"] + sum(project["optional-dependencies"].values(), [])), sep="\n")' >$(VENV)/oldest.txt
+	$(PIP) install --editable ".[cli,otel,testing]" --group test --constraint $(VENV)/oldest.txt
 	@touch $@

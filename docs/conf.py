@@ -5,10 +5,6 @@ from __future__ import annotations
 import sys
 from importlib.metadata import version as installed
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from sphinx.application import Sphinx
 
 sys.path.insert(0, str(Path(__file__).parent))  # for _docstrings and _links, beside this file
 
@@ -59,19 +55,3 @@ html_copy_source = False
 html_show_sphinx = False
 html_theme_options = {"navigation_with_keys": True}
 pygments_style = "friendly"
-
-# Pages that other changes bring along: in the contents as soon as they are there.
-
-COMING = {"command-line", "logging", "tracing"}
-
-
-def leave_out_what_is_not_there(_app: Sphinx, _page: str, source: list[str]) -> None:
-    """Keep the contents free of pages that do not exist; called with the text of each page."""
-    here = Path(__file__).parent
-    missing = {name for name in COMING if not (here / f"{name}.md").exists()}
-    source[0] = "".join(line for line in source[0].splitlines(keepends=True) if line.strip() not in missing)
-
-
-def setup(app: Sphinx) -> None:
-    """Called by Sphinx."""
-    app.connect("source-read", leave_out_what_is_not_there)

@@ -52,7 +52,13 @@ PUBLIC = (
     "TransportError",
 )
 # Imported by users too, with an __all__ of their own.
-PUBLIC_MODULES = ("trio_signalr.errors", "trio_signalr.messages", "trio_signalr.protocols", "trio_signalr.testing")
+PUBLIC_MODULES = (
+    "trio_signalr.errors",
+    "trio_signalr.messages",
+    "trio_signalr.protocols",
+    "trio_signalr.testing",
+    "trio_signalr.testing.examples",
+)
 
 
 def test_all_is_what_is_documented() -> None:

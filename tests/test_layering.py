@@ -61,6 +61,8 @@ SANS_IO_MAY = {
 
 # Who alone imports what, so that a successor of it changes one place.
 IMPORTERS = {
+    "click": {"_cli"},
+    "rich": {"_cli"},
     "httpx": {"_http"},
     "httpcore": {"_http"},
     "hypercorn": {"testing"},
