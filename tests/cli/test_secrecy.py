@@ -58,7 +58,7 @@ async def test_a_server_that_repeats_the_token_and_a_wrong_one(server: HubServer
     async def Repeat() -> None:
         from trio_signalr import HubException
 
-        raise HubException(f"you are {server.caller.request.token if server.caller.request else None}")
+        raise HubException(f"you are {server.caller.request.token}")
 
     done = await run_program("invoke", url, "Repeat", "-vv", env={"TRIO_SIGNALR_TOKEN": TOKEN})
     assert done.code == 1
