@@ -197,9 +197,7 @@ async def test_a_reader_that_does_not_read_makes_the_server_wait_and_keeps_the_c
             yield "x" * 1000
 
     read_end, write_end = os.pipe() if kind == "pipe" else os.openpty()
-    streams: dict[str, Any] = {"stdout": write_end}
-    if kind != "pipe":
-        streams["stderr"] = write_end
+    streams: dict[str, Any] = {"stdout": write_end} if kind == "pipe" else {"stdout": write_end, "stderr": write_end}
     async with (
         server.events() as events,
         start_program("stream", url, "Flood", "--keep-alive-interval", "0.2", **streams) as program,
