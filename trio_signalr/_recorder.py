@@ -30,6 +30,7 @@ ENOUGH = SIZE + 16
 _Direction: TypeAlias = Literal["sent", "received", "not sent"]
 # Time, direction, type, id, method, count, size. A plain tuple: these are made all the time and hardly ever read.
 _Record: TypeAlias = "tuple[float, _Direction, str, str | None, str | None, int, int]"
+_Waiting: TypeAlias = "tuple[str, str | None, str | None, int]"  # the same, as long as it has no time
 
 
 class FlightRecorder:
@@ -55,7 +56,7 @@ class FlightRecorder:
 
     def __init__(self) -> None:
         self._records: list[_Record] = []  # an empty deque takes 750 bytes, for each idle connection
-        self._waiting: list[tuple[str, str | None, str | None, int]] = []  # no more than there are in the outbox
+        self._waiting: list[_Waiting] = []  # no more than there are in the outbox
         self._uploads: dict[str, str] = {}  # those under way, and the methods that they are for
         self._background: dict[str, tuple[float, _Direction, int, int]] = {}  # last time, direction, count, size
         self.bytes_sent: int = 0
@@ -89,7 +90,7 @@ class FlightRecorder:
         if count == 1 == len(waiting) and (type_ := waiting[0][0]) in ALONE:  # a call after another
             self._keep((time, "sent", type_, waiting[0][1], waiting[0][2], 1, size))
             return
-        items = self._items(time, count - len(waiting), size - sum(one_size for *_, one_size in waiting))
+        items = self._items(time, count - len(waiting), size, waiting) if count > len(waiting) else None
         for type_, id_, method, one_size in waiting[-SIZE:]:
             if type_ in LAST and items is not None:
                 self._keep(items)
@@ -103,10 +104,9 @@ class FlightRecorder:
         if items is not None:
             self._keep(items)
 
-    def _items(self, time: float, count: int, size: int) -> _Record | None:
-        """What was written and not announced; if it can only be of one upload, with its name."""
-        if count <= 0:
-            return None
+    def _items(self, time: float, count: int, size: int, others: list[_Waiting]) -> _Record:
+        """What was written and not announced, of ``size`` with the others; with a name if it can be of one upload."""
+        size -= sum(other_size for *_, other_size in others)
         id_, method = next(iter(self._uploads.items())) if len(self._uploads) == 1 else (None, None)
         return (time, "sent", "StreamItem", id_, method, count, size)
 

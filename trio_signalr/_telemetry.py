@@ -6,8 +6,8 @@ Spans are named and attributed as those of the .NET client, and metrics as those
 What happens often is only counted here, in plain integers: items and bytes are asked for when metrics are collected,
 which happens in a thread of OpenTelemetry's. Reading an integer is safe there; where two must agree, a lock helps.
 
-Source: HubConnection.cs and SignalRServerActivitySource.cs of ASP.NET Core 10; OpenTelemetry's semantic conventions,
-"SignalR metrics" and "RPC spans".
+Source: SignalRClientActivitySource.cs and HubConnectionTests.Tracing.cs of the .NET client; OpenTelemetry's semantic
+conventions, "SignalR metrics" and "RPC spans".
 """
 
 from __future__ import annotations
