@@ -194,7 +194,9 @@ async def test_listen_prints_what_is_called_after_calling_first(url: str, server
         await server.group("tea").send("message", {"a": [None]})
         done = await program.result()
     assert (done.code, done.lines) == (0, [{"target": "message", "arguments": [{"a": [None]}]}])
-    assert done.err == "listening for message, joined\n"
+    first, warning = done.err.splitlines()
+    assert first == "listening for message, joined"
+    assert "the server calls 'nobody listens to this', for which there is no handler" in warning
 
 
 async def test_listen_answers_a_server_that_asks(url: str, server: HubServer) -> None:
