@@ -168,6 +168,17 @@ async def test_items_that_are_still_taken_after_a_cancellation_from_elsewhere(pr
             assert taken - taken_before <= 36
 
 
+async def test_one_large_message_of_the_transport_lets_other_tasks_run(protocol: HubProtocol) -> None:
+    async with open_peer(protocol) as (hub, peer), hub.stream("Counter", max_buffer_size=math.inf) as stream:
+        id_ = (await peer.expect(StreamInvocation)).invocation_id
+        item = protocol.encode(StreamItem(id_, 7))
+        await peer.transport.send(item * (2**20 // len(item)))
+        with counting() as counted:
+            await wait_all_tasks_blocked()
+        assert counted.passes >= 16, "one for each 64 KiB"
+        assert stream.statistics().current_buffer_used == 2**20 // len(item)
+
+
 async def test_memory_of_a_stream_whose_consumer_is_slow(protocol: HubProtocol) -> None:
     mark = 100
     async with open_peer(protocol) as (hub, peer), trio.open_nursery() as nursery:

@@ -303,6 +303,22 @@ async def test_what_does_not_fit_makes_that_receive_raise_and_the_next_goes_on()
         assert await numbers.receive() == (5,)
 
 
+async def test_calls_that_wait_in_a_subscription_are_converted_one_by_one_in_a_loop_too(protocol: HubProtocol) -> None:
+    async with open_peer(protocol) as (hub, peer), hub.subscribe("n", int) as numbers:
+        await peer.send(*[Invocation("n", [n if n != 7 else "seven"]) for n in range(100)])
+        await wait_all_tasks_blocked()
+        taken: list[object] = []
+        while len(taken) < 100:
+            try:
+                async for (number,) in numbers:
+                    taken.append(number)
+                    if len(taken) == 100:
+                        break
+            except PayloadError:
+                taken.append("misfit")
+        assert taken == [n if n != 7 else "misfit" for n in range(100)]
+
+
 async def test_subscriptions_have_the_same_policies_as_streams() -> None:
     async with open_peer() as (hub, peer):
         async with (

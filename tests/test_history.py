@@ -11,7 +11,8 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from tests.peer import PeerConnector, open_peer
 from trio_signalr import HubClosed, InternalError, ProtocolError, ServerTimeout, SignalRError
-from trio_signalr.messages import Close, Invocation, StreamInvocation
+from trio_signalr.messages import Close, Invocation, StreamInvocation, StreamItem
+from trio_signalr.protocols import HubProtocol, JsonHubProtocol, MessagePackHubProtocol
 from trio_signalr.testing import HubServer
 
 TITLE = "The last messages, by seconds before the connection ended:"
@@ -54,6 +55,22 @@ async def test_a_loss_shows_what_led_to_it(autojump_clock: MockClock) -> None:
     assert error.report is not None
     assert error.report.history == notes(error)[0]
     assert [record.method for record in error.report.messages] == ["Counter", "Counter", None, "Notify"]
+
+
+@pytest.mark.parametrize("protocol", [JsonHubProtocol(), MessagePackHubProtocol()], ids=["json", "messagepack"])
+async def test_a_message_of_many_reads_has_the_size_of_all_of_it(protocol: HubProtocol) -> None:
+    with pytest.raises(HubClosed) as caught:
+        async with open_peer(protocol) as (hub, peer), hub.stream("Big") as stream:
+            id_ = (await peer.expect(StreamInvocation)).invocation_id
+            sent = protocol.encode(StreamItem(id_, "x" * 1_000_000))
+            for start in range(0, len(sent), 300_000):
+                await peer.transport.send(sent[start : start + 300_000])
+            await stream.receive()
+            peer.transport.cut()
+            await stream.receive()
+    assert caught.value.report is not None
+    (record,) = [record for record in caught.value.report.messages if record.type == "StreamItem"]
+    assert len(sent) - 1 <= record.size <= len(sent)
 
 
 async def test_the_hubs_own_report_has_them_too() -> None:

@@ -11,7 +11,7 @@ import re
 import ssl
 import sys
 import tracemalloc
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 from typing import Any
@@ -216,6 +216,30 @@ async def test_a_token_wins_over_the_clients_own_auth() -> None:
     server = Server()
     await negotiate(HubHttp(http_client=server.client(auth=("user", "password")), access_token="t"), URL)
     assert server.headers["Authorization"] == "Bearer t"
+
+
+async def test_what_the_clients_auth_does_beside_the_token_goes_along(nursery: trio.Nursery) -> None:
+    class Keys(httpx.Auth):
+        def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
+            request.headers["X-Key"] = "k"
+            request.headers["Authorization"] = "Own"
+            response = yield request
+            if response.status_code == 401:
+                request.headers["X-Key"] = "k2"
+                request.headers["Authorization"] = "Own again"
+                yield request
+
+    server = Server(httpx.Response(401), ANSWER)
+    await negotiate(HubHttp(http_client=server.client(auth=Keys()), access_token="t"), URL)
+    sent = [(request.headers["X-Key"], request.headers["Authorization"]) for request in server.requests]
+    assert sent == [("k2", "Bearer t")] * 2 or sent == [("k", "Bearer t"), ("k2", "Bearer t")]
+
+    async def no_token() -> None:
+        return None
+
+    server = Server()
+    await negotiate(HubHttp(http_client=server.client(auth=Keys()), access_token=no_token), URL)
+    assert ("Authorization" in server.headers, server.headers["X-Key"]) == (False, "k")
 
 
 async def test_so_does_the_token_of_a_redirect() -> None:

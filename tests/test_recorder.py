@@ -87,6 +87,38 @@ def test_what_was_taken_back_was_never_sent() -> None:
     assert told(recorder) == ["9 → Invocation 2 'Add', 45 B"]
 
 
+def test_taking_back_many_is_no_more_work_than_few() -> None:
+    recorder = FlightRecorder()
+    for number in range(1000):
+        recorder.sending("Invocation", str(number), "Add", 45)
+    recorder.sending("Completion", "7", None, 30)  # an answer to the server, whose ids are its own
+    waiting = recorder._waiting
+    for number in range(999):
+        recorder.withdrawn(str(number))
+    assert recorder._waiting is waiting, "looked at once, when it is written"
+    recorder.written(1.0, 1001, 75)
+    assert told(recorder) == ["9 → Invocation 999 'Add', 45 B", "9 → Completion 7, 30 B"]
+
+
+def test_uploads_that_end_together_are_all_forgotten() -> None:
+    recorder = FlightRecorder()
+    for number in range(200):
+        recorder.uploading(str(number), "Sum")
+        recorder.sending("Completion", str(number), None, 20)
+    recorder.written(1.0, 200, 4000)
+    assert recorder._uploads == {}
+
+
+def test_what_was_not_sent_leaves_room_for_what_led_to_it() -> None:
+    recorder = FlightRecorder()
+    for second in range(100):
+        recorder.received(float(second) / 10, "Completion", str(second), "Add", 1)
+    for number in range(100):
+        recorder.sending("Invocation", str(number), "Add", 45)
+    directions = [record.direction for record in recorder.records(10.0)]
+    assert directions == ["received"] * (SIZE // 2) + ["not sent"] * (SIZE // 2)
+
+
 def test_what_still_waits_was_not_sent() -> None:
     recorder = FlightRecorder()
     recorder.sending("Invocation", None, "Notify", 45)

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import trio
-from opentelemetry import metrics, trace
+from opentelemetry import baggage, context, metrics, trace
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.trace import SpanKind, StatusCode
@@ -19,7 +19,16 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from tests.peer import PeerConnector, open_peer
 from tests.tracing import Collected, collecting
-from trio_signalr import HubClosed, InvocationError, PayloadError, StreamOverflow, TransportError, _telemetry
+from trio_signalr import (
+    HubClosed,
+    HubConnection,
+    HubState,
+    InvocationError,
+    PayloadError,
+    StreamOverflow,
+    TransportError,
+    _telemetry,
+)
 from trio_signalr._hub import run_hub
 from trio_signalr._open import connection_options
 from trio_signalr.messages import CancelInvocation, Completion, Invocation, StreamInvocation
@@ -353,6 +362,37 @@ async def test_a_handlers_span_is_linked_to_the_servers(collected: Collected) ->
     assert linked.parent is None
     assert alone.parent is None
     assert [span.get_span_context() for span in seen] == [linked.context, alone.context]
+
+
+async def test_what_the_opener_carries_does_not_go_along_with_what_handlers_call(collected: Collected) -> None:
+    async def hello() -> None:
+        await hub.send("Answer")
+
+    token = context.attach(baggage.set_baggage("request", "42"))
+    try:
+        async with open_peer(handlers={"hello": hello}) as (hub, peer):
+            await peer.send(Invocation("hello", []))
+            assert set((await peer.expect(Invocation)).headers) == {HEADER}
+            await hub.send("Direct")
+            assert set((await peer.expect(Invocation)).headers) == {HEADER, "baggage"}
+    finally:
+        context.detach(token)
+
+
+async def test_what_is_done_on_reconnecting_is_no_part_of_what_went_on_at_the_beginning(
+    collected: Collected, server: HubServer, autojump_clock: MockClock
+) -> None:
+    async def join(hub: HubConnection) -> None:
+        await hub.invoke("Add", 1, 2)
+
+    with collected.tracer.start_as_current_span("startup") as startup:
+        async with server.connect(reconnect=True, on_connected=join) as hub, hub.state_changes() as changes:
+            await server.client(hub.connection_id).drop()
+            while (await changes.receive()).new is not HubState.CONNECTED:
+                pass
+    first, again = [span for span in collected.spans if span.name == "Add"]
+    assert first.parent == startup.get_span_context()
+    assert again.parent is None
 
 
 async def test_a_handler_that_raises(collected: Collected) -> None:

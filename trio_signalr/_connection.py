@@ -7,6 +7,7 @@ user's block cancelled.
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from itertools import count
@@ -27,6 +28,7 @@ from .retry import RetryContext
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+    from contextlib import AbstractContextManager
 
     from ._link import Connector
     from ._outbox import Outbox
@@ -265,7 +267,8 @@ class Connection:
         """
         try:
             with scope:
-                await self._call_on_connected(session)
+                with self._apart(first):
+                    await self._call_on_connected(session)
         except Exception as error:
             if first or isinstance(error, HubClosed):
                 raise
@@ -274,6 +277,11 @@ class Connection:
         if session.ending is not None:
             raise session.ending.for_block()
         return self.ending is None
+
+    def _apart(self, first: bool) -> AbstractContextManager[None]:
+        """On a reconnect, what is traced belongs to nothing that went on before."""
+        telemetry = self.watching.telemetry
+        return nullcontext() if first or telemetry is None else telemetry.apart()
 
     async def _call_on_connected(self, session: Session) -> None:
         if self._options.on_connected is not None:

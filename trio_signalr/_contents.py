@@ -61,5 +61,5 @@ def _text(payload: Raw, protocol: HubProtocol) -> str:
         return repr(bytes(payload))
     try:
         return repr(protocol.decode_payload(payload, Any))
-    except PayloadError:
+    except (PayloadError, RecursionError):  # the text of what is nested takes more stack than itself
         return repr(bytes(payload))

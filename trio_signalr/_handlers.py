@@ -96,6 +96,8 @@ class Registration:
 class Subscription(BufferedChannel["tuple[Any, ...]"]):
     """A receive channel of argument tuples; made by :meth:`HubConnection.subscribe`."""
 
+    _converts = True
+
     def __init__(
         self,
         target: str,

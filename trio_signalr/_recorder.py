@@ -48,6 +48,7 @@ class FlightRecorder:
         "_records",
         "_uploads",
         "_waiting",
+        "_withdrawn",
         "bytes_received",
         "bytes_sent",
         "listener",
@@ -57,6 +58,7 @@ class FlightRecorder:
     def __init__(self) -> None:
         self._records: list[_Record] = []  # an empty deque takes 750 bytes, for each idle connection
         self._waiting: list[_Waiting] = []  # no more than there are in the outbox
+        self._withdrawn: set[str] | None = None  # ids of calls among those that were taken back
         self._uploads: dict[str, str] = {}  # those under way, and the methods that they are for
         self._background: dict[str, tuple[float, _Direction, int, int]] = {}  # last time, direction, count, size
         self.bytes_sent: int = 0
@@ -81,12 +83,26 @@ class FlightRecorder:
 
     def withdrawn(self, id_: str) -> None:
         """What was to be sent under this id was taken back: an empty message goes out in its place."""
-        self._waiting = [record if record[1] != id_ else WITHDRAWN for record in self._waiting]
+        if self._withdrawn is None:  # an empty set takes 200 bytes
+            self._withdrawn = set()
+        self._withdrawn.add(id_)
+
+    def _live(self) -> list[_Waiting]:
+        """What waits; a message that was taken back is an empty one."""
+        gone = self._withdrawn
+        if gone is None:
+            return self._waiting
+        return [WITHDRAWN if record[1] in gone and record[0] in ALONE else record for record in self._waiting]
 
     def written(self, time: float, count: int, size: int) -> None:
         """The writer has taken all that waited, ``count`` messages: those announced, and items of uploads."""
         self.bytes_sent += size
-        waiting, self._waiting = self._waiting, []
+        waiting, self._waiting = self._live(), []
+        self._withdrawn = None
+        if self._uploads:  # also of those that are too many to be kept
+            for type_, id_, *_ in waiting[:-SIZE]:
+                if type_ == "Completion" and id_ is not None:
+                    self._uploads.pop(id_, None)
         if count == 1 == len(waiting) and (type_ := waiting[0][0]) in ALONE:  # a call after another
             self._keep((time, "sent", type_, waiting[0][1], waiting[0][2], 1, size))
             return
@@ -140,8 +156,12 @@ class FlightRecorder:
         for key, (time, direction, count, size) in self._background.items():
             kept.append((time, direction, key.partition(" ")[0], None, None, count, size))
         kept.sort(key=lambda record: record[0])  # stable: what has the same time keeps its order
-        kept += [(now, "not sent", *about, 1, size) for *about, size in self._waiting if about[0]]  # type: ignore[misc]
-        return tuple(MessageRecord(now - time, *rest) for time, *rest in kept[-SIZE:])  # type: ignore[arg-type]
+        unsent: list[_Record] = [
+            (now, "not sent", type_, id_, method, 1, size) for type_, id_, method, size in self._live() if type_
+        ]
+        unsent = unsent[-SIZE // 2 :]  # what led here is to be seen, too
+        kept = kept[len(unsent) - SIZE :] + unsent
+        return tuple(MessageRecord(now - time, *rest) for time, *rest in kept)  # type: ignore[arg-type]
 
     def _keep(self, record: _Record) -> None:
         records = self._records

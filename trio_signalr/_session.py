@@ -134,6 +134,7 @@ class Session:
         self._lost_at = -math.inf  # when what is being resumed was lost, and the delays left for trying
         self._delays: Iterator[float] = iter(())
         self._received_size = 0  # bytes since the last Ack
+        self._fed = 0  # bytes since the last message
         self._ack_wanted = trio.Event()
         self._ack_urgent = trio.Event()
         self.on_resume: Callable[[Exception | None], None] = lambda error: None
@@ -256,6 +257,8 @@ class Session:
     async def _receive_in_pieces(self, data: bytes) -> None:
         """Handle what was read; as bytes it waits in less memory than as the messages of a buffer that is full."""
         for start in range(0, len(data), PIECE):
+            if start:
+                await trio.lowlevel.checkpoint()  # one message of the transport may be of many megabytes
             if start and self._flow.paused and self._may_pause:
                 await self._pause()
             self._receive(data[start : start + PIECE])
@@ -265,9 +268,10 @@ class Session:
         # Stateful reconnect counts messages one by one, and the log shows them so.
         one_by_one = self._replay is not None or self.outbox.recorder.show_content
         feed = self._parser.feed if one_by_one else self._parser.feed_runs
+        self._fed += len(data)
         while self._over is None and (messages := feed(data)):
-            self._dispatch(messages, len(data))
-            data = b""
+            self._dispatch(messages, self._fed)
+            self._fed, data = 0, b""
 
     def _dispatch(self, messages: Collection[ReceivedMessage | StreamItems], size: int) -> None:
         receivers, recorder, now = self._receivers, self.outbox.recorder, self._last_received
@@ -278,7 +282,7 @@ class Session:
         for kind, run in groupby(messages, type):
             if kind is StreamItem:  # thousands of them in a row
                 count, id_, method = self._calls.items(cast("Iterable[StreamItem[Raw]]", run))
-                recorder.received(now, "StreamItem", id_, method, size * count // len(messages), count)
+                recorder.received(now, "StreamItem", id_, method, max(size, 0) * count // len(messages), count)
             elif kind is StreamItems:
                 size -= sum(self._receive_run(each) for each in cast("Iterable[StreamItems]", run))
             elif kind in receivers:
@@ -460,7 +464,7 @@ class Session:
         assert isinstance(self.outbox, ReplayOutbox), "only with stateful reconnect"
         assert self._replay is not None, "only with stateful reconnect"
         self.transport = transport
-        self._parser = self._new_parser()
+        self._parser, self._fed = self._new_parser(), 0
         self._over, self._attachment = None, trio.CancelScope()
         self._last_received = self._last_sent = trio.current_time()
         self._replay.reconnected()

@@ -61,6 +61,8 @@ class BufferedChannel(trio.abc.ReceiveChannel[T]):
         unsettled: The end of a connection waits until what is held was taken, or the channel closed.
     """
 
+    _converts: ClassVar[bool] = False  # items as they are taken, each by itself: :meth:`_read` may refuse one
+
     def __init__(self, flow: Flow, max_buffer_size: float, overflow: Overflow, name: str) -> None:
         self._buffer: Buffer[Any] = Buffer(flow, max_buffer_size, overflow)
         self._flow = flow
@@ -209,7 +211,7 @@ class BufferedChannel(trio.abc.ReceiveChannel[T]):
         """
         buffer = self._buffer
         size = min(self._left - 1, len(buffer.items), buffer.slack)
-        if size > 1 and self._end is None:
+        if size > 1 and self._end is None and not self._converts:
             self._left -= size
             self._ready = buffer.take_run(size)
 

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 from urllib.parse import urlsplit
 
 import trio
-from opentelemetry import metrics, propagate, trace
+from opentelemetry import context, metrics, propagate, trace
 from opentelemetry.context import Context
 from opentelemetry.metrics import Observation
 from opentelemetry.trace import Link as SpanLink, SpanKind, StatusCode
@@ -197,18 +197,28 @@ class HubTelemetry:
         span = self._telemetry.tracer.start_span(
             name, context=Context(), kind=SpanKind.SERVER, attributes=attributes, links=links
         )
+        token = context.attach(trace.set_span_in_context(span, Context()))
         try:
-            with trace.use_span(span, record_exception=False, set_status_on_exception=False):
-                yield
+            yield
         except Exception as error:
             failed = {"error.type": error_type(error)}
             _fail(span, error)
             raise
         finally:
+            context.detach(token)
             span.end()
             self._telemetry.handled.record(trio.current_time() - began, {**attributes, **failed})
 
     # Connections
+
+    @contextmanager
+    def apart(self) -> Iterator[None]:
+        """What is done in the block is no part of what was under way when the hub was opened: that is long over."""
+        token = context.attach(Context())
+        try:
+            yield
+        finally:
+            context.detach(token)
 
     def connected(self, link: Link, recorder: FlightRecorder) -> None:
         """A connection is there; where redirects led to is the server from now on."""

@@ -17,6 +17,7 @@ from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
+import httpcore
 import httpx
 import pytest
 import trio
@@ -716,6 +717,50 @@ async def test_a_write_timeout_of_the_users_client(autojump_clock: MockClock) ->
         async with open_websocket(HubHttp(http_client=client), url, transfer_format="Binary") as transport:
             with pytest.raises(TransportError, match="write timeout"):
                 await transport.send(bytes(50_000_000))
+
+
+async def test_a_network_backend_of_the_users_client_sees_all_bytes() -> None:
+    seen = {"read": 0, "written": 0}
+
+    class Watched(httpcore.AsyncNetworkStream):
+        def __init__(self, stream: httpcore.AsyncNetworkStream) -> None:
+            self.stream = stream
+
+        async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+            data = await self.stream.read(max_bytes, timeout)
+            seen["read"] += len(data)
+            return data
+
+        async def write(self, buffer: bytes, timeout: float | None = None) -> None:
+            await self.stream.write(buffer, timeout)
+            seen["written"] += len(buffer)
+
+        async def aclose(self) -> None:
+            await self.stream.aclose()
+
+        def get_extra_info(self, info: str) -> Any:
+            return self.stream.get_extra_info(info)
+
+    class Transport(httpx.AsyncHTTPTransport):
+        async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+            response = await super().handle_async_request(request)
+            if "network_stream" in response.extensions:
+                response.extensions["network_stream"] = Watched(response.extensions["network_stream"])
+            return response
+
+    async def serve(peer: Peer) -> None:
+        await peer.accept()
+        for _ in range(3):
+            await peer.stream.send_all(frame(TEXT, b"x" * 1000))
+            await peer.receive_frame()
+        assert await peer.gone()
+
+    async with serving(serve) as url, httpx.AsyncClient(transport=Transport(), timeout=None) as client:
+        async with open_websocket(HubHttp(http_client=client), url, transfer_format="Text") as transport:
+            for _ in range(3):
+                assert await transport.receive() == b"x" * 1000
+                await transport.send(b"y" * 1000)
+            assert min(seen.values()) > 3000
 
 
 async def test_an_idle_socket_has_no_timeout(autojump_clock: MockClock) -> None:

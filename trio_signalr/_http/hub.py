@@ -10,6 +10,7 @@ import httpx
 from ..errors import NegotiationError, TransportError
 from ..negotiation import NEGOTIATE_HINTS, without_secrets
 from .answers import Answer, read_body
+from .auth import BesideToken
 from .clients import CONNECT_TIMEOUT, Clients
 from .errors import NO_HTTP_2, Purpose, refusal
 from .requests import build_request, checked_headers
@@ -34,8 +35,8 @@ class HubHttp:
 
     Args:
         http_client: The user's client; it is never closed here.
-        headers: Extra headers for every request; they win over all but the access token. ``User-Agent`` may be
-            replaced, or removed by an empty value.
+        headers: Extra headers for every request; they win over all but the access token and
+            ``Accept-Encoding``. ``User-Agent`` may be replaced, or removed by an empty value.
         access_token: For ``Authorization: Bearer``.
         ssl_context: For https; not with ``http_client``.
         proxy: A proxy's URL; not with ``http_client``. Without it the environment's proxies are used.
@@ -56,6 +57,7 @@ class HubHttp:
         self._clients = Clients(http_client, ssl_context, proxy)
         self._headers = checked_headers(headers or {})
         self._token = Token(access_token)
+        self._redirected = False  # to a host that the user's own authentication is not meant for
 
     def __repr__(self) -> str:
         return f"<HubHttp {'own client' if self._clients.users is None else 'http_client'}>"
@@ -72,6 +74,7 @@ class HubHttp:
         """Return the same HTTP with another, fixed access token; the clients stay shared, and owned by the original."""
         other = object.__new__(HubHttp)
         other._clients, other._headers, other._token = self._clients, self._headers, Token(token)
+        other._redirected = True
         return other
 
     async def post_negotiate(self, url: str) -> bytes:
@@ -126,7 +129,7 @@ class HubHttp:
             await response.aclose()
             raise purpose.failure("the transport of this http_client cannot hand over an upgraded connection")
         users = self._clients.users
-        return Wire(response, write_timeout=None if users is None else users.timeout.write)
+        return Wire(response, own=users is None, write_timeout=None if users is None else users.timeout.write)
 
     async def request(
         self,
@@ -173,6 +176,12 @@ class HubHttp:
         reading = Purpose(TransportError, broke or opening.failed, opening.url)
         return Answer(response, opening, reading, self._token)
 
+    def _auth(self, client: httpx.AsyncClient) -> Any:
+        """The client's own authentication, kept away from the token's place."""
+        if not self._token.given:
+            return httpx.USE_CLIENT_DEFAULT
+        return None if self._redirected or client.auth is None else BesideToken(client.auth)
+
     async def _send(
         self,
         purpose: Purpose[Any],
@@ -207,10 +216,7 @@ class HubHttp:
                 request.extensions["timeout"]["read"] = timeouts["read_timeout"]
             request.extensions["trace"] = trace
             try:
-                # The client's own auth would put itself in the token's place, a redirect's too.
-                return await client.send(
-                    request, stream=True, auth=None if self._token.given else httpx.USE_CLIENT_DEFAULT
-                )
+                return await client.send(request, stream=True, auth=self._auth(client))
             except BaseException:
                 await trace.clean_up()
                 raise

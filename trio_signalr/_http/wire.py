@@ -33,12 +33,19 @@ _ERRORS = (
 
 
 class Wire:
-    """The socket of an accepted upgrade, with Trio's errors. One task reads, one writes."""
+    """The socket of an accepted upgrade, with Trio's errors. One task reads, one writes.
 
-    def __init__(self, response: httpx.Response, *, write_timeout: float | None) -> None:
+    Args:
+        response: The answer to the upgrade.
+        own: Whether the client is ours: a user's may have a network backend that is to see all bytes.
+        write_timeout: Seconds in which the peer has to take something.
+    """
+
+    def __init__(self, response: httpx.Response, *, own: bool, write_timeout: float | None) -> None:
         self._response = response
         self._socket: httpcore.AsyncNetworkStream = response.extensions["network_stream"]
         self._stream: trio.SocketStream | None = None  # the same socket without httpcore around it
+        self._own = own
         self._write_timeout = write_timeout
         self._read_size = READ_SIZE
         self._closed = False
@@ -57,7 +64,8 @@ class Wire:
                 data = bytes(await self._stream.receive_some(self._read_size))
             else:
                 data = await self._socket.read(self._read_size, timeout=None)
-                self._stream = _bare_stream(self._socket)  # not before: httpcore may hold what came with the answer
+                if self._own:  # not before: httpcore may hold what came with the answer
+                    self._stream = _bare_stream(self._socket)
         full = len(data) == self._read_size
         self._read_size = min(2 * self._read_size, MAX_READ_SIZE) if full else READ_SIZE
         return data
