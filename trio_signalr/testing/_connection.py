@@ -348,7 +348,8 @@ class Connection:
         except TransportError as error:
             outbox.close()
             await trio.sleep(LINGER)
-            self.end(str(error))
+            if not self._inbox.peer_gone:  # otherwise what the client said before is still handled
+                self.end(str(error))
 
     async def _send(self, transport: Transport, data: bytes) -> None:
         try:
