@@ -296,9 +296,10 @@ async def test_a_port_that_closes_cancels_the_methods_of_who_is_still_there(tran
                 with pytest.raises(HubClosed):
                     async with open_hub(url, transports=[transport]) as hub:
                         await hub.invoke("Note", "greeting", 0)
-                        await hub.send("Note", "told", 30)
-                        while not server.client(hub.connection_id).running:
-                            await trio.sleep(0.01)
+                        async with server.events() as events:
+                            await hub.send("Note", "told", 30)
+                            while not isinstance(await events.receive(), Called):
+                                pass
                         task_status.started()
                         await trio.sleep_forever()
 

@@ -169,7 +169,7 @@ class Calls:
                 running.scope.cancel()
 
     def cancel_streams(self) -> None:
-        """The client has gone: no stream runs on beyond its next checkpoint, not even one that is started from now on."""
+        """The client has gone: no stream runs beyond its next checkpoint, not even one that is started from now on."""
         self._streams_end = True
         self._cancel_what_must_end()
 

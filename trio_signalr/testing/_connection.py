@@ -145,24 +145,16 @@ class Connection:
 
     # Its life
 
-    async def run(self, rest: bytes) -> None:
+    async def run(self, rest: bytes, methods: trio.Nursery) -> None:
         """Accept the handshake and serve the client until it has gone.
 
         Args:
             rest: What came behind the handshake request.
+            methods: Where hub methods run; some may outlive the connection.
         """
         self.wire.post_raw(encode_response())
         self._shared.joined(self.client)
-        async with open_tasks() as methods:
-            methods.start_soon(self._limit_methods)
-            await self._serve(rest, methods)
-            await trio.aclose_forcefully(self.transport)  # the client need not wait for the methods
-            if not self._unwelcome:
-                await self._run_farewells()
-            await self.calls.wait_ended()
-
-    async def _serve(self, rest: bytes, methods: trio.Nursery) -> None:
-        """Do all of it but what outlives the connection."""
+        methods.start_soon(self._limit_methods)
         try:
             async with open_tasks() as helpers:
                 helpers.start_soon(self._read, rest)
@@ -176,6 +168,8 @@ class Connection:
             self.drained.set()
             self._over.set()
             self._shared.left(self.client)
+        if not self._unwelcome:
+            await self._run_farewells()
 
     async def _work(self, methods: trio.Nursery) -> None:
         """Greet the client, and handle what it sends."""
@@ -190,8 +184,11 @@ class Connection:
     async def _limit_methods(self) -> None:
         """Let nothing run for ever for a client that has gone."""
         await self._gone.wait()
-        await trio.sleep(METHOD_TIMEOUT)
-        self.calls.cancel_all()
+        with trio.move_on_after(METHOD_TIMEOUT) as scope:
+            await self._over.wait()
+            await self.calls.wait_ended()
+        if scope.cancelled_caught:
+            self.calls.cancel_all()
 
     async def _handle_all(self, messages: list[ReceivedMessage], methods: trio.Nursery) -> None:
         for message in messages:
@@ -233,6 +230,7 @@ class Connection:
         self.calls.cancel_streams()
         self._work_scope.cancel()
         self._gone.set()
+        self._line.forget()
 
     def _end_with(self, error: Exception, *, allow_reconnect: bool) -> None:
         """End it because of ``error``, and tell the client as much as it may know."""
