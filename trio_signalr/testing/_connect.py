@@ -1,8 +1,8 @@
 """Connections in memory: the real client on one end, the test hub on the other, no network in between.
 
 The two sides run in one block. Its end goes in the order of a real connection's: the client says goodbye first, then
-the server reads that and ends its methods. So the server's side is shielded until it has read all that the client sent;
-that cannot take long, since the client's end is closed by then.
+the server reads that and lets its methods end. So the server's side is shielded until it has read all that the client
+sent; that cannot take long, since the client's end is closed by then. Methods can, and are not shielded.
 """
 
 from __future__ import annotations
