@@ -319,8 +319,8 @@ class HubServer:
 
         hypercorn runs it (the extra ``testing``), and a small relay before it makes :meth:`Client.drop` and
         :meth:`Client.stall` work there too. At the end of the block clients find what they find when ASP.NET Core
-        stops: WebSockets break, event streams end, polls are answered with a Close that lets them come back. Their methods
-        are cancelled; the plain methods of clients that have left by themselves are given their 5 s.
+        stops: WebSockets break, event streams end, polls are answered with a Close that lets them come back. Their
+        methods are cancelled; the plain methods of clients that have left by themselves are given their 5 s.
 
         Args:
             host: Where to listen.
