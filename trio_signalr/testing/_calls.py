@@ -179,8 +179,12 @@ class Calls:
         self._cancel_what_must_end()
 
     def _cancel_what_must_end(self) -> None:
-        scopes = [call.scope for call in self if self._all_end or (self._streams_end and call.streamed)]
-        for scope in [*scopes, *(self._hooks if self._all_end else ())]:
+        if not (self._streams_end or self._all_end):
+            return  # as nearly always, and there may be thousands
+        for running in self:
+            if self._all_end or running.streamed:
+                running.scope.cancel()
+        for scope in self._hooks if self._all_end else ():
             scope.cancel()
 
     @contextmanager
