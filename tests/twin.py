@@ -120,19 +120,33 @@ def add_calls(server: HubServer, logs: Logs) -> None:
         logs.record(probe_of(server.caller), f"notified: {text}")
 
     @server.method
+    async def RecordLater(probe: str, text: str, milliseconds: int) -> None:
+        await trio.sleep(milliseconds / 1000)
+        logs.record(probe, text)
+
+    @server.method
     async def Slow(milliseconds: int) -> str:
         await trio.sleep(milliseconds / 1000)
         return "slow"
 
     @server.method
     async def Held(probe: str) -> str:
+        caller = server.caller
         logs.record(probe, "started")
-        try:
-            await logs[probe].wait("go")
-        except trio.Cancelled:
-            logs.record(probe, "cancelled")
-            raise
-        logs.record(probe, "finished")
+        async with trio.open_nursery() as nursery:
+
+            async def watch() -> None:
+                await caller.wait_disconnected()
+                nursery.cancel_scope.cancel()
+
+            nursery.start_soon(watch)
+            try:
+                await logs[probe].wait("go")
+            except trio.Cancelled:
+                logs.record(probe, "cancelled")
+                raise
+            logs.record(probe, "finished")
+            nursery.cancel_scope.cancel()
         return "held"
 
     @server.method

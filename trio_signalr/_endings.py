@@ -165,11 +165,14 @@ def _leaves(error: BaseException | None) -> list[BaseException]:
 
 
 @asynccontextmanager
-async def open_tasks() -> AsyncGenerator[trio.Nursery]:
+async def open_tasks(*, outlive: bool = False) -> AsyncGenerator[trio.Nursery]:
     """A nursery for tasks that serve its block: leaving the block cancels them, and no group comes out.
 
     The tasks hand their failures over as values; what they raise nevertheless comes out if the block itself raised
     nothing.
+
+    Args:
+        outlive: Wait for them instead, unless the block has raised.
     """
     body_error = came_out = None
     try:
@@ -180,7 +183,8 @@ async def open_tasks() -> AsyncGenerator[trio.Nursery]:
                 body_error = error
                 raise
             finally:
-                nursery.cancel_scope.cancel()
+                if not outlive:
+                    nursery.cancel_scope.cancel()
     except BaseException as error:
         came_out = error
     chosen = choose_error(came_out, body_error)

@@ -113,10 +113,13 @@ async def test_send(site: Site, probe: Probe) -> None:
 
 async def test_send_right_before_leaving_arrives(site: Site, probe: Probe) -> None:
     async with site.open() as hub:
+        await hub.invoke(
+            "Record", probe.name, "hello"
+        )  # the first calls are slow there, and what is unread is forgotten
         for number in range(100):
             await hub.send("Record", probe.name, f"told {number}")
     await probe.wait("told 99")
-    assert await probe.events() == [f"told {number}" for number in range(100)]
+    assert await probe.events() == ["hello", *[f"told {number}" for number in range(100)]]
 
 
 @pytest.mark.parametrize(
@@ -547,6 +550,37 @@ async def test_leaving_tells_the_server(site: Site, probe: Probe) -> None:
         await hub.invoke("Add", 1, 1)
     assert await probe.wait("disconnected") == ["connected", "disconnected"]
     assert site.sent()[-1] == Close()
+
+
+async def test_a_call_right_before_leaving_is_carried_out_to_its_end(site: Site, probe: Probe) -> None:
+    async with site.open("/parallel", {"probe": probe.name}) as hub:
+        await hub.send("RecordLater", probe.name, "told", 300)
+        await hub.invoke("Add", 1, 1)  # by now the real server has it; when a client leaves, it forgets what it has not
+    assert await probe.wait("told") == ["connected", "disconnected", "told"]
+
+
+async def test_a_call_that_waits_for_its_turn_when_the_client_leaves_is_carried_out(site: Site, probe: Probe) -> None:
+    async with site.open(query={"probe": probe.name}) as hub:
+        await hub.send("RecordLater", probe.name, "first", 500)
+        await hub.send("RecordLater", probe.name, "second", 300)
+        await trio.sleep(0.2)  # the same
+    assert await probe.wait("second") == ["connected", "first", "disconnected", "second"]
+
+
+async def test_a_cut_connection_ends_streams_and_lets_plain_methods_go_on(site: Site, probe: Probe) -> None:
+    with pytest.raises(HubClosed):
+        async with site.open("/parallel") as hub:
+            async with hub.stream("WatchedCounter", probe.name, 1_000_000, 50) as stream:
+                await stream.receive()
+                await hub.send("RecordLater", probe.name, "told", 500)
+                await hub.invoke("Add", 1, 1)
+                site.relay.refuse()
+                site.relay.cut()
+                async for _ in stream:
+                    pass
+    events = await probe.wait("told")
+    if site.transport != "long_polling":  # there the server waits for the next poll
+        assert events.index("cancelled") < events.index("told")
 
 
 async def test_leaving_with_a_silent_server_takes_close_timeout_at_most(site: Site) -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+
 import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from trio_signalr.errors import HubClosed, PayloadError
 from trio_signalr.messages import CancelInvocation, Close, Completion, Invocation, Ping
-from trio_signalr.testing import Client, Disconnected, HubServer
+from trio_signalr.testing import Cancelled, Client, Disconnected, HubServer
 
 from .raw import open_raw
 
@@ -174,8 +176,8 @@ async def test_stall_and_resume(autojump_clock: MockClock, protocol: str) -> Non
             assert await raw.receive() == Completion("1", began + (0 if stalled.get("incoming") is False else 7))
 
 
-async def test_call_that_waits_when_the_client_leaves(protocol: str) -> None:
-    """All that was sent is looked at; methods are started, and run until they wait for something."""
+async def test_call_that_waits_when_the_client_leaves(autojump_clock: MockClock, protocol: str) -> None:
+    """All that was sent is looked at; what waits behind a method that never ends is started when that is cancelled."""
     server, seen = HubServer(), list[object]()
 
     @server.method
@@ -191,22 +193,21 @@ async def test_call_that_waits_when_the_client_leaves(protocol: str) -> None:
     assert client.error is None
 
 
-async def test_events_end_with_the_disconnect(protocol: str) -> None:
+async def test_a_stream_s_end_comes_before_the_disconnect(protocol: str) -> None:
     server = HubServer()
 
     @server.method
-    async def Hold() -> None:
+    async def Hold() -> AsyncIterator[int]:
+        yield 1
         await trio.sleep_forever()
 
     async with server.events() as events:
-        async with server.connect(protocol=protocol) as hub:
-            client = server.client(hub.connection_id)
-            await hub.send("Hold")
-        last = None
-        with pytest.raises(trio.WouldBlock):
-            while True:
-                last = events.receive_nowait()
-    assert last == Disconnected(client, None)
+        async with open_raw(server, protocol) as raw:
+            await raw.call_stream("Hold")
+            await wait_all_tasks_blocked()
+        client = raw.client
+        seen = [events.receive_nowait() for _ in range(events.statistics().current_buffer_used)]
+    assert seen[-2:] == [Cancelled(client, "Hold", "1", by_client=False), Disconnected(client, None)]
 
 
 async def test_what_clients_sent(protocol: str) -> None:
@@ -300,7 +301,7 @@ async def test_hook_cannot_ask_its_client() -> None:
         pass
 
 
-async def test_hook_that_waits_for_ever_ends_with_its_client() -> None:
+async def test_hook_that_waits_for_ever_ends_with_its_client(autojump_clock: MockClock) -> None:
     server, ends = HubServer(), []
 
     @server.on_connected
@@ -316,7 +317,9 @@ async def test_hook_that_waits_for_ever_ends_with_its_client() -> None:
 
 
 @pytest.mark.parametrize("how", ["leave", "drop"])
-async def test_failing_hook_beside_a_cancellation(how: str, caplog: pytest.LogCaptureFixture, protocol: str) -> None:
+async def test_failing_hook_beside_a_cancellation(
+    autojump_clock: MockClock, how: str, caplog: pytest.LogCaptureFixture, protocol: str
+) -> None:
     server, gone = HubServer(), list[str]()
 
     @server.on_connected

@@ -34,7 +34,7 @@ def tasks() -> int:
     return trio.lowlevel.current_statistics().tasks_living
 
 
-async def test_no_task_is_left(protocol: str) -> None:
+async def test_no_task_is_left(autojump_clock: MockClock, protocol: str) -> None:
     server, before = holding_server(), tasks()
     async with server.connect(protocol=protocol) as hub:
         await hub.send("Hold")
@@ -42,7 +42,7 @@ async def test_no_task_is_left(protocol: str) -> None:
     assert tasks() == before
 
 
-async def test_body_error_is_the_same_object(protocol: str) -> None:
+async def test_body_error_is_the_same_object(autojump_clock: MockClock, protocol: str) -> None:
     error = KeyError("mine")
     server = holding_server()
     with pytest.raises(KeyError) as caught:

@@ -182,10 +182,10 @@ async def test_both_have_to_want_it(autojump_clock: MockClock, server_has: bool,
             await trio.sleep_forever()
 
 
-async def test_methods_are_cancelled_when_the_client_does_not_come_back(autojump_clock: MockClock) -> None:
+async def test_streams_are_cancelled_when_the_client_does_not_come_back(autojump_clock: MockClock) -> None:
     server = make_server(disconnect_timeout=5)
     with pytest.raises(HubClosed):
-        async with server.connect(stateful_reconnect=True) as hub:
+        async with server.connect(stateful_reconnect=True) as hub, hub.stream("Counter", 1000, 1):
             client = of(server, hub)
             await hub.send("Slow", 1000)
             await wait_all_tasks_blocked()
@@ -193,10 +193,10 @@ async def test_methods_are_cancelled_when_the_client_does_not_come_back(autojump
             dropped_at = trio.current_time()
             await client.drop()
             await trio.sleep(4.9)
-            assert client.running == ["Slow"]
+            assert client.running == ["Counter", "Slow"]
             await client.wait_disconnected()
             assert trio.current_time() - dropped_at == pytest.approx(5)
-            assert client.running == []
+            assert client.running == ["Slow"]
             await trio.sleep_forever()
 
 

@@ -192,7 +192,7 @@ async def test_client_timeout_does_not_run_while_a_call_waits(autojump_clock: Mo
         assert [await raw.receive() for _ in "12"] == [Completion("1", 100.0), Completion("2", 101.0)]
 
 
-async def test_running_methods_are_listed(protocol: str) -> None:
+async def test_running_methods_are_listed(autojump_clock: MockClock, protocol: str) -> None:
     async with open_raw(server_with_slow_methods(2), protocol) as raw:
         assert raw.client.running == []
         await raw.call("slow", 100, id_="1")
@@ -251,7 +251,9 @@ async def fail_beside_a_cancellation() -> None:
 
 
 @pytest.mark.parametrize("how", ["cancel", "drop", "leave"])
-async def test_failure_beside_a_cancellation(how: str, caplog: pytest.LogCaptureFixture, protocol: str) -> None:
+async def test_failure_beside_a_cancellation(
+    autojump_clock: MockClock, how: str, caplog: pytest.LogCaptureFixture, protocol: str
+) -> None:
     """The nursery raises a group of both; neither may end the connection, nor fly out of the server."""
     server = HubServer(detailed_errors=True)
     server.method(fail_beside_a_cancellation, name="Fail")

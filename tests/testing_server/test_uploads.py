@@ -150,7 +150,7 @@ async def test_method_that_finishes_early(protocol: str) -> None:
         assert await raw.receive() == Completion("3", "here")
 
 
-async def test_method_that_closes_its_upload(protocol: str) -> None:
+async def test_method_that_closes_its_upload(autojump_clock: MockClock, protocol: str) -> None:
     server = server_with_uploads()
 
     @server.method

@@ -8,9 +8,10 @@ Source: the protocol notes, "Statuses of the hub endpoint", seen on ASP.NET Core
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING
 
+from .._endings import open_tasks
 from ..errors import TransportError
 from . import _negotiating
 from ._entries import Entries, Entry
@@ -24,7 +25,9 @@ from ._user_code import call
 from ._websockets import resume_websocket, serve_websocket
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import AsyncGenerator, Collection, Iterator
+
+    import trio
 
     from ._exchange import Receive, Scope, Send
     from ._reception import Plan
@@ -168,10 +171,8 @@ class HubApp:
             return
         with _refusing(exchange):
             self._shared.reception.check_transport("websockets")
-        try:
-            await serve_websocket(entry, exchange)
-        finally:
-            self._entries.remove(entry)
+        async with self._open_methods(entry) as methods:
+            await serve_websocket(entry, exchange, methods)
 
     async def _open_another_websocket(self, entry: Entry, exchange: Exchange) -> None:
         if not entry.resumable:
@@ -188,10 +189,8 @@ class HubApp:
             raise _RefusedError(409)
         with _refusing(exchange):
             self._shared.reception.check_transport("server_sent_events")
-        try:
-            await serve_event_stream(entry, exchange)
-        finally:
-            self._entries.remove(entry)
+        async with self._open_methods(entry) as methods:
+            await serve_event_stream(entry, exchange, methods)
 
     async def _poll(self, exchange: Exchange) -> None:
         entry = self._find(exchange)
@@ -205,10 +204,8 @@ class HubApp:
         with _refusing(exchange):
             self._shared.reception.check_transport("long_polling")
         polls = self._polls[entry] = Polls(entry, self._shared.options)
-        try:
-            await serve_polls(entry, polls, exchange)
-        finally:
-            self._forget(entry)
+        async with self._open_methods(entry) as methods:
+            await serve_polls(entry, polls, exchange, methods)
 
     async def _take(self, exchange: Exchange) -> None:
         """Hand on what a POST brings; it may come before the transport has started."""
@@ -230,6 +227,15 @@ class HubApp:
         self._forget(entry)
         entry.leave()
         await exchange.answer(202)
+
+    @asynccontextmanager
+    async def _open_methods(self, entry: Entry) -> AsyncGenerator[trio.Nursery]:
+        """A nursery for a connection's hub methods. Behind the block, requests do not find the connection any more."""
+        async with open_tasks(outlive=True) as methods:
+            try:
+                yield methods
+            finally:
+                self._forget(entry)
 
     def _forget(self, entry: Entry) -> None:
         self._entries.remove(entry)

@@ -94,8 +94,10 @@ class Calls:
         self._inbox = inbox
         self._slots = trio.Semaphore(shared.options.max_parallel_invocations)
         self._running: dict[Call, None] = {}
-        self._scopes: set[trio.CancelScope] = set()
-        self._gone = False
+        self._hooks: set[trio.CancelScope] = set()
+        self._changed = trio.Event()
+        self._streams_end = False
+        self._all_end = False
 
     def __iter__(self) -> Iterator[Call]:
         return iter(self._running)
@@ -108,7 +110,7 @@ class Calls:
         if not (new.streamed or new.uploads):
             new.context = Context(self.client, await self._take_slot())
         self._running[new] = None
-        self._add_scope(new.scope)
+        self._cancel_what_must_end()
         for upload in new.uploads:
             self.uploads.add(upload)
         nursery.start_soon(new.run, name=f"trio_signalr.testing {new.method.name!r}")
@@ -166,33 +168,48 @@ class Calls:
                 running.cancelled_by_client = True
                 running.scope.cancel()
 
+    def cancel_streams(self) -> None:
+        """The client has gone: no stream runs beyond its next checkpoint, not even one that is started from now on."""
+        self._streams_end = True
+        self._cancel_what_must_end()
+
     def cancel_all(self) -> None:
-        """The client has gone: nothing runs on beyond its next checkpoint, not even what is started from now on."""
-        self._gone = True
-        for scope in self._scopes:
+        """Nothing runs on beyond its next checkpoint, not even what is started from now on."""
+        self._all_end = True
+        self._cancel_what_must_end()
+
+    def _cancel_what_must_end(self) -> None:
+        if not (self._streams_end or self._all_end):
+            return  # as nearly always, and there may be thousands
+        for running in self:
+            if self._all_end or running.streamed:
+                running.scope.cancel()
+        for scope in self._hooks if self._all_end else ():
             scope.cancel()
 
     @contextmanager
     def guarded(self) -> Iterator[None]:
-        """Run other user code in this: it is cancelled too when the client has gone."""
+        """Run other user code in this, which :meth:`cancel_all` is for too."""
         with trio.CancelScope() as scope:
-            self._add_scope(scope)
+            self._hooks.add(scope)
+            self._cancel_what_must_end()
             try:
                 yield
             finally:
-                self._scopes.discard(scope)
-
-    def _add_scope(self, scope: trio.CancelScope) -> None:
-        self._scopes.add(scope)
-        if self._gone:
-            scope.cancel()
+                self._hooks.discard(scope)
 
     def forget(self, ended: Call) -> None:
         """It is over."""
         self._running.pop(ended, None)
-        self._scopes.discard(ended.scope)
         for upload in ended.uploads:
             self.uploads.forget(upload)
+        self._changed.set()
+
+    async def wait_ended(self) -> None:
+        """Wait until nothing runs; a checkpoint only if something does."""
+        while self._running:
+            self._changed = trio.Event()
+            await self._changed.wait()
 
 
 class Call:

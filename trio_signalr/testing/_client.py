@@ -181,19 +181,20 @@ class Client:
     # Ends and accidents
 
     async def close(self, error: str | None = None, *, allow_reconnect: bool = False) -> None:
-        """Send what is left and a Close message, and end the connection; the client's methods are cancelled.
+        """Send what is left and a Close message, and end the connection; the client's streaming methods are cancelled.
 
         Args:
             error: What the Close says; ``None`` for an orderly end.
             allow_reconnect: Whether it says that the client may come back.
 
-        Checkpoint: always; waits for the end, some seconds at most. In a method of this client, ``Cancelled`` ends it.
+        Checkpoint: always; waits for the end, some seconds at most, but not for plain methods. In a streaming method
+        of this client, ``Cancelled`` ends it.
         """
         self._connection.end(error, Close(error, allow_reconnect))
         await self._connection.wait_over()
 
     async def drop(self, *, keep: bool = False, forget: bool = False) -> None:
-        """Break the connection, with no word to the client; its methods are cancelled.
+        """Break the connection, with no word to the client; its streaming methods are cancelled.
 
         With stateful reconnect only the transport breaks: the client may come back, and its methods go on.
 
@@ -201,7 +202,7 @@ class Client:
             keep: Let the client still receive what was sent before.
             forget: Do not let it come back.
 
-        Checkpoint: always. In a method of this client, ``Cancelled`` ends it.
+        Checkpoint: always. In a streaming method of this client, ``Cancelled`` ends it.
         """
         await trio.lowlevel.checkpoint()
         if keep:
@@ -235,7 +236,7 @@ class Client:
         self._connection.resume()
 
     async def wait_disconnected(self) -> None:
-        """Wait until the connection is over; a checkpoint."""
+        """Wait until the connection is over; a checkpoint. Plain methods may run on, see :attr:`running`."""
         await self._connection.wait_over()
 
 

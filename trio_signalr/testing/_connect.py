@@ -1,8 +1,8 @@
 """Connections in memory: the real client on one end, the test hub on the other, no network in between.
 
 The two sides run in one block. Its end goes in the order of a real connection's: the client says goodbye first, then
-the server reads that and ends its methods. So the server's side is shielded until it has read all that the client sent;
-that cannot take long, since the client's end is closed by then.
+the server reads that and lets its methods end. So the server's side is shielded until it has read all that the client
+sent; that cannot take long, since the client's end is closed by then. Methods can, and are not shielded.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 
 import trio
 
-from .._endings import choose_error, raise_as_is
+from .._endings import choose_error, open_tasks, raise_as_is
 from .._hub import run_hub
 from .._link import Link
 from .._open import as_protocol, connection_options
@@ -182,7 +182,8 @@ class MemoryConnector:
     @staticmethod
     async def _serve(incoming: Incoming, scope: trio.CancelScope) -> None:
         with scope:
-            await incoming.run()
+            async with open_tasks(outlive=True) as methods:
+                await incoming.run(methods)
 
     async def client_left(self) -> None:
         """Let the server's side read what the client has said, then take its shield away."""

@@ -2,11 +2,12 @@
 
 ::
 
-    helpers        read, write, ping, watch (the client's silence)
-    └─ work        the on_connected hooks, then one task that handles messages in order
-       └─ methods  a task each
+    methods        a task each
+    └─ helpers     read, write, ping, watch (the client's silence)
+       └─ work     the on_connected hooks, then one task that handles messages in order
 
-Whoever sees the end first says why, and the work is cancelled; the helpers stay for the goodbye. What a client does
+Whoever sees the end first says why, and the work is cancelled; the helpers stay for the goodbye. Streaming methods are
+cancelled too. Plain ones are not, as in ASP.NET Core: they outlive the connection, but not for ever. What a client does
 wrong, and what hub methods raise, is answered; only a bug of the server itself flies.
 
 Reading is ahead of handling: messages are recorded as they come, and wait for their turn.
@@ -61,6 +62,9 @@ __all__ = ["Connection"]
 CLOSE_TIMEOUT = 5.0
 """Seconds for the client to take the last words and close its side, as in ASP.NET Core."""
 
+METHOD_TIMEOUT = 5.0
+"""Seconds for plain methods to end by themselves once their client has gone; ASP.NET Core would wait for ever."""
+
 LINGER = 1.0
 """Seconds for the reader to see how a connection ended whose writer has failed."""
 
@@ -109,13 +113,15 @@ class Connection:
         self._incoming, self._outgoing = Gate(), Gate()
         self._work_scope = trio.CancelScope()
         self._armed = trio.Event()
+        self._gone = trio.Event()
         self._over = trio.Event()
         self._was_cut = False
+        self._said_goodbye = False
         self._unwelcome = False
         self._last_heard = trio.current_time()
         self._received: list[ReceivedMessage] = []
         self._plain: list[HubMessage[Any]] = []
-        self._inbox = Inbox(lambda: self.calls.cancel_all())
+        self._inbox = Inbox(lambda: self.calls.cancel_streams())
         self._uploads = Uploads(protocol, detailed=options.detailed_errors, blocking=self._inbox.blocking)
         self.id = id_
         self.protocol = protocol
@@ -139,20 +145,22 @@ class Connection:
 
     # Its life
 
-    async def run(self, rest: bytes) -> None:
+    async def run(self, rest: bytes, methods: trio.Nursery) -> None:
         """Accept the handshake and serve the client until it has gone.
 
         Args:
             rest: What came behind the handshake request.
+            methods: Where hub methods run; some may outlive the connection.
         """
         self.wire.post_raw(encode_response())
         self._shared.joined(self.client)
+        methods.start_soon(self._limit_methods)
         try:
             async with open_tasks() as helpers:
                 helpers.start_soon(self._read, rest)
                 for task in (self._write, self._ping, self._watch, self._acknowledge):
                     helpers.start_soon(task)
-                await self._work()
+                await self._work(methods)
                 await self._say_goodbye()
         finally:
             self.end("the server was cancelled")
@@ -163,16 +171,24 @@ class Connection:
         if not self._unwelcome:
             await self._run_farewells()
 
-    async def _work(self) -> None:
+    async def _work(self, methods: trio.Nursery) -> None:
         """Greet the client, and handle what it sends."""
         with self._work_scope:
-            async with open_tasks() as methods:
-                await self._run_greetings()
-                while (batch := await self._inbox.take()) is not None:
-                    messages, size = batch
-                    await self._handle_all(messages, methods)
-                    self._inbox.done(size)
-                    self._last_heard = trio.current_time()
+            await self._run_greetings()
+            while (batch := await self._inbox.take()) is not None:
+                messages, size = batch
+                await self._handle_all(messages, methods)
+                self._inbox.done(size)
+                self._last_heard = trio.current_time()
+
+    async def _limit_methods(self) -> None:
+        """Let nothing run for ever for a client that has gone."""
+        await self._gone.wait()
+        with trio.move_on_after(METHOD_TIMEOUT) as scope:
+            await self._over.wait()
+            await self.calls.wait_ended()
+        if scope.cancelled_caught:
+            self.calls.cancel_all()
 
     async def _handle_all(self, messages: list[ReceivedMessage], methods: trio.Nursery) -> None:
         for message in messages:
@@ -211,7 +227,10 @@ class Connection:
         self.wire.finish()
         self._uploads.lose_all()
         self.answers.lose_all()
+        self.calls.cancel_streams()
         self._work_scope.cancel()
+        self._gone.set()
+        self._line.forget()
 
     def _end_with(self, error: Exception, *, allow_reconnect: bool) -> None:
         """End it because of ``error``, and tell the client as much as it may know."""
@@ -236,6 +255,7 @@ class Connection:
             error = str(exc)
         self._inbox.finish(lambda: self.end(error, self._last_words if error is None else None))
         self._inbox.peer_left()
+        self._gone.set()
         self.drained.set()
 
     async def _take_all(self, data: bytes) -> None:
@@ -298,6 +318,8 @@ class Connection:
     def _note(self, message: ReceivedMessage) -> None:
         if isinstance(message, Ping):
             self._armed.set()
+        if isinstance(message, Close):
+            self._said_goodbye = True
         if self._options.record:
             self._received.append(message)
         if self._shared.observed:
@@ -324,7 +346,8 @@ class Connection:
         except TransportError as error:
             outbox.close()
             await trio.sleep(LINGER)
-            self.end(str(error))
+            if not self._inbox.peer_gone:  # otherwise what the client said before is still handled
+                self.end(str(error))
 
     async def _send(self, transport: Transport, data: bytes) -> None:
         try:
@@ -447,10 +470,23 @@ class Connection:
         return self.alive and self._line.resumable
 
     def shut_down(self, error: str) -> None:
-        """End it at the server's wish, as ASP.NET Core does when it stops: only polls tell the client."""
+        """End it at the server's wish, as ASP.NET Core does when it stops: only polls tell the client.
+
+        Nothing of it goes on then. A client that was leaving has its last calls carried out as at any other time.
+        """
+        if self._is_leaving or not self.alive:
+            return
         if self.transport.name == "websockets":
             self.cut(error, forget=True)
         self.end(error, self._last_words)
+        self.calls.cancel_all()
+
+    @property
+    def _is_leaving(self) -> bool:
+        """Whether the client has said goodbye, even if nobody here has got to that yet."""
+        transport = self.transport
+        seen = isinstance(transport, HttpTransport) and transport.network.said_goodbye
+        return seen or self._said_goodbye or self._inbox.peer_gone
 
     @property
     def _last_words(self) -> Close | None:

@@ -71,10 +71,10 @@ class Entry:
         )
         return transport
 
-    async def run(self) -> None:
-        """Serve the client until it has gone."""
+    async def run(self, methods: trio.Nursery) -> None:
+        """Serve the client until it has gone; its hub methods run in that nursery, some even longer."""
         assert self._incoming is not None, "it was not started"
-        await self._incoming.run()
+        await self._incoming.run(methods)
 
     def resume(self, transport: HttpTransport) -> bool:
         """Go on with another transport; ``False`` if it is too late."""

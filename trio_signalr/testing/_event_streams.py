@@ -30,7 +30,7 @@ def wants_event_stream(exchange: Exchange) -> bool:
     return any(media_type.strip().lower() == MEDIA_TYPE for media_type in accepted)
 
 
-async def serve_event_stream(entry: Entry, exchange: Exchange) -> None:
+async def serve_event_stream(entry: Entry, exchange: Exchange, methods: trio.Nursery) -> None:
     """Serve a new connection until it is over."""
     entry.start("server_sent_events", exchange.request)
     written = trio.Event()
@@ -47,7 +47,7 @@ async def serve_event_stream(entry: Entry, exchange: Exchange) -> None:
         async with open_tasks() as tasks:
             tasks.start_soon(write)
             tasks.start_soon(watch)
-            await entry.run()
+            await entry.run(methods)
             with trio.move_on_after(CLOSE_TIMEOUT):
                 await written.wait()
             entry.network.cut(keep=True)  # a client that does not take the last events

@@ -66,15 +66,19 @@ class Incoming:
         self.id = connection_id or shared.next_connection_id()
         self.drained = trio.Event()
 
-    async def run(self) -> None:
-        """Serve the client until it has gone; only a bug of the server's own is raised."""
+    async def run(self, methods: trio.Nursery) -> None:
+        """Serve the client until it has gone; only a bug of the server's own is raised.
+
+        Args:
+            methods: Where hub methods run; some may outlive the connection.
+        """
         try:
             accepted = None
             with suppress(TransportError, ProtocolError):  # broken before there was anything to tell
                 accepted = await self._shake_hands()
             if accepted is not None:
                 self._connection = self._connect(accepted)
-                await self._connection.run(accepted.rest)
+                await self._connection.run(accepted.rest, methods)
         finally:
             self.drained.set()
             transport = self._transport if self._connection is None else self._connection.transport

@@ -28,13 +28,13 @@ HEADERS = (
 UNPOLLED = "the client has not polled for too long"
 
 
-async def serve_polls(entry: Entry, polls: Polls, exchange: Exchange) -> None:
+async def serve_polls(entry: Entry, polls: Polls, exchange: Exchange, methods: trio.Nursery) -> None:
     """Answer the first poll, and serve the connection until it is over and the client was told."""
     entry.start("long_polling", exchange.request)
     await exchange.answer(200, headers=HEADERS)
     async with open_tasks() as tasks:
         tasks.start_soon(polls.watch)
-        await entry.run()
+        await entry.run(methods)
         await polls.over.wait()
 
 

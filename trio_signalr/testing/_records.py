@@ -104,7 +104,8 @@ class Cancelled:
         client: Who called it.
         method: Its name, as it was registered.
         invocation_id: Of the invocation; ``None`` if no answer is wanted.
-        by_client: Whether by its CancelInvocation; otherwise the connection is over.
+        by_client: Whether by its CancelInvocation; otherwise because the connection is over: at once if it streams, and
+            if not, when it has taken too long since.
     """
 
     client: Client
@@ -115,7 +116,7 @@ class Cancelled:
 
 @dataclass(frozen=True, slots=True)
 class Disconnected:
-    """A connection is over, and none of the client's methods runs any more.
+    """A connection is over; plain methods of the client may run on, and say later how they ended.
 
     Attributes:
         client: Whose it was.

@@ -122,7 +122,10 @@ class HubServer:
         What a method raises is told to the client and never ends the connection: :exc:`HubException` with its text,
         anything else without (it goes to the logger ``trio_signalr.testing``).
 
-        A method runs inside the connection: when the client cancels its call, or is gone, the method is cancelled.
+        When the client cancels its call, the method is cancelled. When the client is gone, streaming methods are, and
+        reading an upload or asking the client raises :exc:`HubClosed`; plain methods go on to their end, as in ASP.NET
+        Core, and those that wait for their turn still get it. What then takes more than 5 s is cancelled. A method that
+        wants to know may wait for ``server.caller.wait_disconnected()``.
 
         Args:
             function: The function; or the name.
@@ -185,6 +188,9 @@ class HubServer:
 
     def on_disconnected(self, hook: Callable[[Client], object]) -> Callable[[Client], object]:
         """Run ``hook``, sync or async, when a client's connection is over; a decorator.
+
+        As in ASP.NET Core, everything that the client has sent was looked at by then, and its streaming methods are
+        told to stop; but plain methods may still run.
 
         Args:
             hook: Called with the client, whose ``error`` says why it is gone. What it raises is logged.
@@ -258,7 +264,9 @@ class HubServer:
     ) -> AbstractAsyncContextManager[HubConnection]:
         """Connect a client in memory, without a network: as ``open_hub``, and as fast as the clock of the test.
 
-        Leaving the block ends both sides. What the block raises comes out as it is.
+        Leaving the block ends both sides: what the client has sent is carried out first, so that you see the effects
+        behind the block. Plain methods are given 5 s for that, on Trio's clock. What the block raises comes out as it
+        is.
 
         Args:
             protocol: ``"json"``, ``"messagepack"``, or a ``HubProtocol``, which the server then speaks here too.
@@ -276,6 +284,7 @@ class HubServer:
             HandshakeError: The server refused.
             HubClosed: The connection ended; other errors as from ``open_hub``.
 
+        Cancellation: methods that still run are cancelled.
         Checkpoint: entering and leaving are.
         Tasks: any number of clients at once.
         """
@@ -310,7 +319,8 @@ class HubServer:
 
         hypercorn runs it (the extra ``testing``), and a small relay before it makes :meth:`Client.drop` and
         :meth:`Client.stall` work there too. At the end of the block clients find what they find when ASP.NET Core
-        stops: WebSockets break, event streams end, polls are answered with a Close that lets them come back.
+        stops: WebSockets break, event streams end, polls are answered with a Close that lets them come back. Their
+        methods are cancelled; the plain methods of clients that have left by themselves are given their 5 s.
 
         Args:
             host: Where to listen.

@@ -23,7 +23,7 @@ LOST = "the client has dropped the WebSocket without closing it"
 NO_CLOSE_FRAME = (1005, 1006)
 
 
-async def serve_websocket(entry: Entry, exchange: Exchange) -> None:
+async def serve_websocket(entry: Entry, exchange: Exchange, methods: trio.Nursery) -> None:
     """Serve a new connection until it is over; with stateful reconnect that may be later than this WebSocket's end."""
     await exchange.accept()
     transport = entry.start("websockets", exchange.request)
@@ -35,7 +35,7 @@ async def serve_websocket(entry: Entry, exchange: Exchange) -> None:
 
     async with open_tasks() as tasks:
         tasks.start_soon(carry)
-        await entry.run()
+        await entry.run(methods)
         await carried.wait()
 
 

@@ -99,13 +99,11 @@ class ExampleHub:
 
     async def SendToGroup(self, group: str, target: str, argument: Any) -> None:
         """Call ``target`` on everybody in a group."""
-        with _though_the_caller_is_gone():
-            await self._server.group(group).send(target, argument)
+        await self._server.group(group).send(target, argument)
 
     async def SendTo(self, connection_id: str, target: str, argument: Any) -> None:
         """Call ``target`` on one client."""
-        with _though_the_caller_is_gone():
-            await self._server.client(connection_id).send(target, argument)
+        await self._server.client(connection_id).send(target, argument)
 
     async def AskMe(self, target: str, argument: Any) -> str:
         """Call ``target`` on the caller, and return what it answers."""
@@ -113,8 +111,3 @@ class ExampleHub:
             return str(await self._server.caller.invoke(target, argument, result_type=str))
         except HubException as error:
             return f"error: {error}"
-
-
-def _though_the_caller_is_gone() -> trio.CancelScope:
-    """Go on for a moment: whoever calls without waiting for an answer may leave at once, as ``trio-signalr send``."""
-    return trio.move_on_after(5, shield=True)

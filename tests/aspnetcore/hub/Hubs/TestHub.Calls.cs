@@ -19,6 +19,13 @@ public partial class TestHub
     /// <summary>Leaves an event in any probe: a mark that the messages before it were handled.</summary>
     public void Record(string probe, string text) => Probes.Record(probe, text);
 
+    /// <summary>Record after so many milliseconds, whatever becomes of the caller meanwhile.</summary>
+    public async Task RecordLater(string probe, string text, int milliseconds)
+    {
+        await Task.Delay(milliseconds);
+        Probes.Record(probe, text);
+    }
+
     public async Task<string> Slow(int milliseconds)
     {
         await Task.Delay(milliseconds);
