@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import ssl
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,9 +16,12 @@ import pytest
 
 from tests.transports.tls import CERTIFICATE, KEY
 from trio_signalr import ExponentialBackoff, RetryDelays
-from trio_signalr._cli import program
+from trio_signalr._cli import input as standard_input, program
 from trio_signalr._cli.exits import EXIT_CODES, CommandError, Exit
+from trio_signalr._cli.input import Lines
 from trio_signalr._cli.options import Common
+from trio_signalr._cli.screen import Screen
+from trio_signalr._cli.tally import Tally
 from trio_signalr._cli.tokens import TokenCommand
 from trio_signalr._cli.values import read_argument, read_call, to_lines
 
@@ -101,6 +104,80 @@ def test_a_call_without_a_method() -> None:
 def test_a_value_is_printed_as_one_line_of_json(value: object, line: str) -> None:
     assert to_lines([value]).decode() == line + "\n"
     assert to_lines([1, value, "x"] if not isinstance(value, msgspec.Raw) else [value, value]).count(b"\n") > 1
+
+
+# Standard input
+
+
+@pytest.fixture
+def lines_of(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
+    """Reads lines, by reads as they are given, and returns the values before the error, and the error's text."""
+
+    async def lines_of(*reads: bytes, protocol: str = "json", as_text: bool = False) -> tuple[list[Any], str]:
+        left: Iterable[bytes] = iter([*reads, b""])
+
+        async def read() -> bytes:
+            return next(iter(left))
+
+        monkeypatch.setattr(standard_input, "_read", read)
+        values: list[Any] = []
+        try:
+            async for value in Lines(protocol, as_text=as_text, tally=Tally(Screen(), "sent")):
+                values.append(msgspec.json.decode(value) if isinstance(value, msgspec.Raw) else value)
+        except CommandError as error:
+            return values, str(error)
+        return values, ""
+
+    return lines_of
+
+
+PRETTY = b'{\n  "a": [\n    1\n  ]\n}\n'
+
+
+@pytest.mark.parametrize("protocol", ["json", "messagepack"])
+@pytest.mark.parametrize(
+    ("data", "values", "number"),
+    [
+        (b'1\n"a b"\n[1, 2]\n', [1, "a b", [1, 2]], None),
+        (b"1\r\n\r\n \t\n2\r\n3", [1, 2, 3], None),
+        (b"1 2 3\n", [], 1),
+        (b'1\n{"a":1}{"b":2}\n3\n', [1], 2),
+        (PRETTY, [], 1),
+        (b"1\n\n" + PRETTY * 2, [1], 3),
+        (b"[1,\n2] 3\n", [], 1),  # as many values as lines
+        (b"1\r2\n", [], 1),
+        (b"1\n2\r3\noops\n", [1], 2),
+        (b'1\n"\xff"\n', [1], 2),
+    ],
+)
+async def test_a_line_is_a_value_wherever_reads_end(
+    lines_of: Any, protocol: str, data: bytes, values: list[Any], number: int | None
+) -> None:
+    by_bytes = [data[i : i + 1] for i in range(len(data))]
+    for reads in ([data], by_bytes, data.splitlines(keepends=True), [data[:5], data[5:]]):
+        found, error = await lines_of(*reads, protocol=protocol)
+        assert found == values
+        assert error.startswith(f"line {number} of standard input cannot be read: ") if number else error == ""
+
+
+@pytest.mark.parametrize(
+    ("reads", "values"),
+    [
+        ([b"a\r\nb\r\n"], ["a", "b"]),
+        ([b"a\r\n", b"b\r\n"], ["a", "b"]),
+        ([b"a\r", b"\nb\r\n\r\n"], ["a", "b", ""]),
+        ([b"a\rb\n", b"c"], ["a\rb", "c"]),
+        ([], []),
+    ],
+)
+async def test_the_ends_of_lines_are_no_part_of_their_text(lines_of: Any, reads: list[bytes], values: list[str]) -> None:
+    assert await lines_of(*reads, as_text=True) == (values, "")
+
+
+async def test_a_text_that_is_not_utf_8_is_told_by_its_line(lines_of: Any) -> None:
+    values, error = await lines_of(b"a\rb\r\nc\r\n\xff\r\nd\n", as_text=True)
+    assert values == ["a\rb", "c"]
+    assert error.startswith("line 3 ")
 
 
 # Options
