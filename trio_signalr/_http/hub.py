@@ -12,7 +12,7 @@ from ..negotiation import NEGOTIATE_HINTS, without_secrets
 from .answers import Answer, read_body
 from .clients import CONNECT_TIMEOUT, Clients
 from .errors import NO_HTTP_2, Purpose, refusal
-from .requests import build_request, checked_headers
+from .requests import build_request, checked_headers, parsed_url
 from .tokens import Token
 from .trace import Trace
 from .wire import Wire
@@ -191,7 +191,7 @@ class HubHttp:
         """
         trace = trace or Trace()
         with purpose.translating(trace):
-            target = httpx.URL(url)
+            target = parsed_url(url)
             client = self._clients.get(target)
             request = build_request(
                 client,
