@@ -549,7 +549,7 @@ def test_proxies_of_every_kind_are_taken() -> None:
     HubHttp(proxy=httpx.Proxy("http://proxy", auth=("ada", "s3cret")))
 
 
-@pytest.mark.parametrize("host", ["xn--a", "a..b", "a" * 64 + ".com", "\u2603\ufe0f.example", "\u00fc" * 80 + ".example"])
+@pytest.mark.parametrize("host", ["xn--a", "a..b", "a" * 64 + ".com", "\u2603.example", "\u00fc" * 80 + ".example"])
 async def test_a_redirect_to_a_host_name_that_cannot_be(host: str) -> None:
     """Of :class:`UnicodeError`, which is what httpx and the resolver raise, nobody would think."""
     async with HubHttp(http_client=Server({"url": f"http://{host}/hub"}).client()) as http:

@@ -102,7 +102,10 @@ def test_a_call_without_a_method() -> None:
         (msgspec.Raw(b'{"t":"\\u0041","n":1e99999999999999999999}'), '{"t":"A","n":1e99999999999999999999}'),
         (msgspec.Raw(b'["\\u0041", -0, -0.0, 1E5, 0.1e1, 1.10]'), '["A",-0,-0.0,1E5,0.1e1,1.10]'),
         (msgspec.Raw(b'{"\\u0061":1,\r\n"a":2}'), '{"a":1,"a":2}'),
-        (msgspec.Raw(b'["\\ud800", "\\ud83d\\ude00", "\\u0000\\\\u0041"]'), '["\\ud800","\U0001f600","\\u0000\\\\u0041"]'),
+        (
+            msgspec.Raw(b'["\\ud800", "\\ud83d\\ude00", "\\u0000\\\\u0041"]'),
+            '["\\ud800","\U0001f600","\\u0000\\\\u0041"]',
+        ),
         (msgspec.Raw(b'["a  \\" b\\\\", \t"\\n", ""]'), '["a  \\" b\\\\", \t"\\n", ""]'),
         (msgspec.Raw(b"[" * 5000 + b'"\\u0041"' + b"]" * 5000), "[" * 5000 + '"A"' + "]" * 5000),
         (msgspec.Raw(b'"\xff"'), '"\ufffd"'),
@@ -178,7 +181,9 @@ async def test_a_line_is_a_value_wherever_reads_end(
         ([], []),
     ],
 )
-async def test_the_ends_of_lines_are_no_part_of_their_text(lines_of: Any, reads: list[bytes], values: list[str]) -> None:
+async def test_the_ends_of_lines_are_no_part_of_their_text(
+    lines_of: Any, reads: list[bytes], values: list[str]
+) -> None:
     assert await lines_of(*reads, as_text=True) == (values, "")
 
 
@@ -319,7 +324,9 @@ def test_wrong_usage_is_told_and_has_code_2(args: tuple[str, ...], capsys: pytes
     assert err.startswith("error: ")
 
 
-@pytest.mark.parametrize("proxy", ["http://ada:s3cret@[::1", "ada:s3cret@proxy:1", "http://ada:s3cret#@proxy", "s3cret"])
+@pytest.mark.parametrize(
+    "proxy", ["http://ada:s3cret@[::1", "ada:s3cret@proxy:1", "http://ada:s3cret#@proxy", "s3cret"]
+)
 def test_a_malformed_proxy_is_wrong_usage_and_not_shown(proxy: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert program.run(["invoke", "http://h/", "m", "--proxy", proxy]) == 2
     out, err = capsys.readouterr()
