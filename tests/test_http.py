@@ -10,6 +10,7 @@ import gzip
 import re
 import ssl
 import sys
+import traceback
 import tracemalloc
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator
 from contextlib import asynccontextmanager, suppress
@@ -536,6 +537,55 @@ def test_impossible_headers_are_refused_unquoted(headers: Any) -> None:
     with pytest.raises((TypeError, ValueError), match="header") as caught:
         HubHttp(headers=headers)
     assert "s3c" not in all_texts(caught.value)
+
+
+MALFORMED_PROXIES = [
+    "http://ada:s3cret@[::1",
+    "http://ada:s3cret#x@proxy:1",
+    "ada:s3cret@proxy:3128",
+    "foo://ada:s3cret@proxy:1",
+    "http:/ada:s3cret@proxy:1",
+    "http://a[da:s3cret@proxy:1",
+    "http://ada:s3cret@xn--\u00fc:1",
+]
+
+
+@pytest.mark.parametrize("proxy", MALFORMED_PROXIES)
+def test_a_malformed_proxy_is_refused_unquoted(proxy: str) -> None:
+    with pytest.raises(ValueError, match="proxy's URL") as caught:
+        HubHttp(proxy=proxy)
+    assert "s3cret" not in "".join(traceback.format_exception(caught.value)).replace(repr(proxy), "")
+
+
+@pytest.mark.parametrize("proxy", ["foo://ada:s3cret@proxy:1", "http://ada:s3cret#x@proxy:1"])
+async def test_so_is_one_of_the_environment_that_is_malformed(proxy: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", proxy)
+    async with HubHttp() as http:
+        with pytest.raises(ValueError, match="the environment gives a malformed URL") as caught:
+            await negotiate(http, URL)
+    assert "s3cret" not in "".join(traceback.format_exception(caught.value))
+
+
+def test_proxies_of_every_kind_are_taken() -> None:
+    for scheme in ("http", "HTTPS", "socks5", "socks5h"):
+        HubHttp(proxy=f"{scheme}://ada:s3cret@[::1]:1")
+    HubHttp(proxy=httpx.URL("http://proxy"))
+    HubHttp(proxy=httpx.Proxy("http://proxy", auth=("ada", "s3cret")))
+
+
+@pytest.mark.parametrize("host", ["xn--a", "a..b", "a" * 64 + ".com", "\u2603.example", "\u00fc" * 80 + ".example"])
+async def test_a_redirect_to_a_host_name_that_cannot_be(host: str) -> None:
+    """Of :class:`UnicodeError`, which is what httpx and the resolver raise, nobody would think."""
+    async with HubHttp(http_client=Server({"url": f"http://{host}/hub"}).client()) as http:
+        assert isinstance(await failure(http), NegotiationError)
+
+
+async def test_a_hub_at_a_host_name_that_cannot_be() -> None:
+    async with HubHttp() as http:
+        error = await failure(http, "http://xn--a/hub")
+        assert str(error) == "Negotiating at http://xn--a/hub/negotiate failed: the host name is impossible"
+        with pytest.raises(TransportError, match="the host name is impossible"):
+            await http.upgrade("http://xn--a/hub?id=s3cret", [], hints={})
 
 
 async def test_the_users_client_is_left_open() -> None:

@@ -121,6 +121,21 @@ def test_a_wrong_url_is_not_quoted(url: str) -> None:
     assert "s3cret" not in str(caught.value)
 
 
+@pytest.mark.parametrize("host", ["a..b", ".a", "a" * 64 + ".com"])
+def test_a_host_name_that_cannot_be(host: str) -> None:
+    with pytest.raises(ValueError, match="the host name in the hub URL") as caught:
+        http_url(f"https://u:s3cret@{host}/hub")
+    assert not isinstance(caught.value, UnicodeError)
+    assert "s3cret" not in str(caught.value)
+    with pytest.raises(NegotiationError, match="redirects to what is no"):
+        redirect_target(Redirect(f"https://{host}/hub"), url=URL)
+
+
+@pytest.mark.parametrize("host", ["a.", "a" * 63 + ".com", "[::1]:5000", "[fe80::1%25eth0]", "b\u00fccher.de", "a_b"])
+def test_an_unusual_host_name(host: str) -> None:
+    assert http_url(f"https://{host}/hub") == f"https://{host}/hub"
+
+
 @pytest.mark.parametrize(
     ("url", "expected"),
     [

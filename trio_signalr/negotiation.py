@@ -64,6 +64,7 @@ NEGOTIATE_HINTS = {
 
 T = TypeVar("T")
 
+_LONGEST_LABEL = 63  # characters between two dots of a host name; an IPv6 address has fewer in all
 _SCHEMES = {"http": "http", "https": "https", "ws": "http", "wss": "https"}
 
 
@@ -84,6 +85,8 @@ def http_url(url: str) -> str:
     scheme = _SCHEMES.get(parts.scheme)
     if scheme is None or not parts.hostname:  # not quoted: without a host, who knows where its secrets are
         raise ValueError("a hub URL is absolute and starts with http, https, ws or wss")
+    if not all(0 < len(label) <= _LONGEST_LABEL for label in parts.hostname.removesuffix(".").split(".")):
+        raise ValueError("the host name in the hub URL has an empty part between its dots, or one over 63 characters")
     return urlunsplit((scheme, parts.netloc, parts.path, parts.query, ""))
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+import re
 import ssl
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,11 +17,15 @@ import pytest
 
 from tests.transports.tls import CERTIFICATE, KEY
 from trio_signalr import ExponentialBackoff, RetryDelays
-from trio_signalr._cli import program
+from trio_signalr._cli import input as standard_input, program
 from trio_signalr._cli.exits import EXIT_CODES, CommandError, Exit
+from trio_signalr._cli.input import Lines
 from trio_signalr._cli.options import Common
+from trio_signalr._cli.screen import Screen
+from trio_signalr._cli.tally import Tally
 from trio_signalr._cli.tokens import TokenCommand
 from trio_signalr._cli.values import read_argument, read_call, to_lines
+from trio_signalr._http import clients
 
 # Values
 
@@ -93,7 +98,16 @@ def test_a_call_without_a_method() -> None:
         ({1: "a", None: "b", (1, 2): "c", b"k": "d"}, '{"1":"a","null":"b","[1,2]":"c","aw==":"d"}'),
         (msgspec.msgpack.Ext(5, b"abc"), '{"type":5,"data":"YWJj"}'),
         (2**64 - 1, "18446744073709551615"),
-        (msgspec.Raw(b'{ "a":\n 1.0, "b": "\\u00fc\\n" }'), '{"a":1.0,"b":"ü\\n"}'),
+        (msgspec.Raw(b'{ "a b":\n 1.0, "b": "\\u00fc\\n" }'), '{"a b":1.0,"b":"ü\\n"}'),
+        (msgspec.Raw(b'{"t":"\\u0041","n":1e99999999999999999999}'), '{"t":"A","n":1e99999999999999999999}'),
+        (msgspec.Raw(b'["\\u0041", -0, -0.0, 1E5, 0.1e1, 1.10]'), '["A",-0,-0.0,1E5,0.1e1,1.10]'),
+        (msgspec.Raw(b'{"\\u0061":1,\r\n"a":2}'), '{"a":1,"a":2}'),
+        (
+            msgspec.Raw(b'["\\ud800", "\\ud83d\\ude00", "\\u0000\\\\u0041"]'),
+            '["\\ud800","\U0001f600","\\u0000\\\\u0041"]',
+        ),
+        (msgspec.Raw(b'["a  \\" b\\\\", \t"\\n", ""]'), '["a  \\" b\\\\", \t"\\n", ""]'),
+        (msgspec.Raw(b"[" * 5000 + b'"\\u0041"' + b"]" * 5000), "[" * 5000 + '"A"' + "]" * 5000),
         (msgspec.Raw(b'"\xff"'), '"\ufffd"'),
         ({"target": "t", "arguments": (msgspec.Raw(b"[ 1,\n2]"),)}, '{"target":"t","arguments":[[1,2]]}'),
     ],
@@ -101,6 +115,82 @@ def test_a_call_without_a_method() -> None:
 def test_a_value_is_printed_as_one_line_of_json(value: object, line: str) -> None:
     assert to_lines([value]).decode() == line + "\n"
     assert to_lines([1, value, "x"] if not isinstance(value, msgspec.Raw) else [value, value]).count(b"\n") > 1
+
+
+# Standard input
+
+
+@pytest.fixture
+def lines_of(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
+    """Reads lines, by reads as they are given, and returns the values before the error, and the error's text."""
+
+    async def lines_of(*reads: bytes, protocol: str = "json", as_text: bool = False) -> tuple[list[Any], str]:
+        left: Iterable[bytes] = iter([*reads, b""])
+
+        async def read() -> bytes:
+            return next(iter(left))
+
+        monkeypatch.setattr(standard_input, "_read", read)
+        values: list[Any] = []
+        try:
+            async for value in Lines(protocol, as_text=as_text, tally=Tally(Screen(), "sent")):
+                values.append(msgspec.json.decode(value) if isinstance(value, msgspec.Raw) else value)
+        except CommandError as error:
+            return values, str(error)
+        return values, ""
+
+    return lines_of
+
+
+PRETTY = b'{\n  "a": [\n    1\n  ]\n}\n'
+
+
+@pytest.mark.parametrize("protocol", ["json", "messagepack"])
+@pytest.mark.parametrize(
+    ("data", "values", "number"),
+    [
+        (b'1\n"a b"\n[1, 2]\n', [1, "a b", [1, 2]], None),
+        (b"1\r\n\r\n \t\n2\r\n3", [1, 2, 3], None),
+        (b"1 2 3\n", [], 1),
+        (b'1\n{"a":1}{"b":2}\n3\n', [1], 2),
+        (PRETTY, [], 1),
+        (b"1\n\n" + PRETTY * 2, [1], 3),
+        (b"[1,\n2] 3\n", [], 1),  # as many values as lines
+        (b"1\r2\n", [], 1),
+        (b"1\n2\r3\noops\n", [1], 2),
+        (b'1\n"\xff"\n', [1], 2),
+    ],
+)
+async def test_a_line_is_a_value_wherever_reads_end(
+    lines_of: Any, protocol: str, data: bytes, values: list[Any], number: int | None
+) -> None:
+    by_bytes = [data[i : i + 1] for i in range(len(data))]
+    for reads in ([data], by_bytes, data.splitlines(keepends=True), [data[:5], data[5:]]):
+        found, error = await lines_of(*reads, protocol=protocol)
+        assert found == values
+        assert error.startswith(f"line {number} of standard input cannot be read: ") if number else error == ""
+
+
+@pytest.mark.parametrize(
+    ("reads", "values"),
+    [
+        ([b"a\r\nb\r\n"], ["a", "b"]),
+        ([b"a\r\n", b"b\r\n"], ["a", "b"]),
+        ([b"a\r", b"\nb\r\n\r\n"], ["a", "b", ""]),
+        ([b"a\rb\n", b"c"], ["a\rb", "c"]),
+        ([], []),
+    ],
+)
+async def test_the_ends_of_lines_are_no_part_of_their_text(
+    lines_of: Any, reads: list[bytes], values: list[str]
+) -> None:
+    assert await lines_of(*reads, as_text=True) == (values, "")
+
+
+async def test_a_text_that_is_not_utf_8_is_told_by_its_line(lines_of: Any) -> None:
+    values, error = await lines_of(b"a\rb\r\nc\r\n\xff\r\nd\n", as_text=True)
+    assert values == ["a\rb", "c"]
+    assert error.startswith("line 3 ")
 
 
 # Options
@@ -172,7 +262,7 @@ def test_the_token_of_the_environment_and_what_wins_over_it(common: Any, monkeyp
     assert isinstance(common("--token-command", "x").target.options["access_token"], TokenCommand)
 
 
-def test_tls(common: Any, tmp_path: Path) -> None:
+def test_tls(common: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "ca.pem").write_text(CERTIFICATE)
     (tmp_path / "both.pem").write_text(KEY + CERTIFICATE)
     (tmp_path / "key.pem").write_text(KEY)
@@ -181,7 +271,18 @@ def test_tls(common: Any, tmp_path: Path) -> None:
     context = common("--ca", ca, "--cert", both).target.options["ssl_context"]
     assert [each["subject"] for each in context.get_ca_certs()] == [((("commonName", "trio_signalr tests"),),)]
     assert context.verify_mode is ssl.CERT_REQUIRED
-    common("--cert", ca, "--key", key)
+    trusted = ssl.create_default_context(cafile=ca)  # what SSL_CERT_FILE names
+    monkeypatch.setenv("SSL_CERT_FILE", ca)
+    with_cert = common("--cert", ca, "--key", key).target.options["ssl_context"]
+    assert with_cert.get_ca_certs() == trusted.get_ca_certs(), "a certificate of ours does not change whom we trust"
+    assert with_cert is not clients.default_tls(ca, None), "nor what other connections show"
+    monkeypatch.setenv("SSL_CERT_FILE", "/nowhere")
+    with pytest.raises(CommandError, match="SSL_CERT_FILE"):
+        common("--cert", ca, "--key", key)
+    monkeypatch.delenv("SSL_CERT_FILE")
+    monkeypatch.delenv("SSL_CERT_DIR", raising=False)
+    with_cert = common("--cert", ca, "--key", key).target.options["ssl_context"]
+    assert len(with_cert.get_ca_certs()) == len(clients.usual_tls().get_ca_certs()) > 20, "certifi's list, as without"
     assert common("--insecure").target.options["ssl_context"].verify_mode is ssl.CERT_NONE
     for wrong in (("--key", key), ("--cert", ca), ("--ca", empty), ("--ca", "/nowhere"), ("--cert", "/nowhere")):
         with pytest.raises(CommandError):
@@ -213,6 +314,7 @@ def test_tls(common: Any, tmp_path: Path) -> None:
         ("listen", "http://h/", "t", "--call", " "),
         ("invoke", "http://h/", "m", "\udcfc"),
         ("invoke", "http://h/", "m", "--skip-negotiation", "-t", "long_polling"),
+        ("invoke", "http://a..b/hub", "m"),
     ],
 )
 def test_wrong_usage_is_told_and_has_code_2(args: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
@@ -220,6 +322,17 @@ def test_wrong_usage_is_told_and_has_code_2(args: tuple[str, ...], capsys: pytes
     out, err = capsys.readouterr()
     assert out == ""
     assert err.startswith("error: ")
+
+
+@pytest.mark.parametrize(
+    "proxy", ["http://ada:s3cret@[::1", "ada:s3cret@proxy:1", "http://ada:s3cret#@proxy", "s3cret"]
+)
+def test_a_malformed_proxy_is_wrong_usage_and_not_shown(proxy: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert program.run(["invoke", "http://h/", "m", "--proxy", proxy]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert re.match("error: Invalid value for '--proxy': .*proxy's URL", err)
+    assert "s3cret" not in err
 
 
 def test_help_says_what_the_exit_codes_mean(capsys: pytest.CaptureFixture[str]) -> None:

@@ -122,7 +122,8 @@ async def test_interrupted_while_connecting(server: HubServer, url: str) -> None
     assert (done.code, done.out, done.err) == (130, b"", "")
 
 
-def test_interrupted_while_it_is_loaded() -> None:
+def test_interrupted_while_the_command_line_is_loaded() -> None:
+    """But not while trio_signalr itself is, which comes before and takes longer: then Python shows a traceback."""
     program = """
 import signal, sys
 import trio_signalr._cli
@@ -136,6 +137,21 @@ sys.exit(trio_signalr._cli.main())
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, env=environment())
     assert (done.returncode, done.stdout, done.stderr) == (130, b"", b"")
+
+
+@pytest.mark.parametrize("args", [["--version"], ["invoke", "http://127.0.0.1:1/hub", "Add"]])
+def test_interrupted_when_all_is_done(args: list[str]) -> None:
+    program = f"""
+import atexit, signal, sys
+import trio_signalr._cli
+signal.signal(signal.SIGINT, signal.default_int_handler)
+atexit.register(signal.raise_signal, signal.SIGINT)
+sys.argv[1:] = {args}
+sys.exit(trio_signalr._cli.main())
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, env=environment())
+    assert done.returncode == (0 if args == ["--version"] else 3)
+    assert b"KeyboardInterrupt" not in done.stderr
 
 
 # Unread

@@ -78,18 +78,22 @@ async def test_passwords_in_urls_and_headers_are_not_shown(url: str) -> None:
         assert secret not in done.err
 
 
-async def test_a_token_command_is_run_anew_at_each_asking(server: HubServer, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("transport", "times"), [("long_polling", 1), ("server_sent_events", 1), ("websockets", 2)])
+async def test_a_token_command_is_run_anew_at_each_asking(
+    server: HubServer, tmp_path: Path, transport: str, times: int
+) -> None:
+    """So many times for each connecting; a WebSocket is opened with a token of its own."""
     count = tmp_path / "count"
     command = f"echo x >> {shlex.quote(str(count))}; echo token-$(wc -l < {shlex.quote(str(count))} | tr -d ' ')"
     async with server.serve() as url, server.events() as events:
-        args = ("listen", url, "message", "--token-command", command, "--reconnect", "-t", "long_polling")
+        args = ("listen", url, "message", "--token-command", command, "--reconnect", "-t", transport)
         async with start_program(*args) as program:
             await program.says("listening")
             client = (await events.receive()).client
             await client.drop()
             await program.says("connected again")
     asked = count.read_text().count("x")
-    assert asked == 2
+    assert asked == 2 * times
 
 
 @pytest.mark.parametrize(

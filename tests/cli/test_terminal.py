@@ -8,11 +8,15 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 import trio
+from trio.testing import MockClock
 
 from tests.cli.programs import LIMIT, Program, run_program, start_program
+from trio_signalr._cli.screen import Screen
+from trio_signalr._cli.tally import Tally
 from trio_signalr.testing import HubServer
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="no pseudo-terminals")
@@ -104,8 +108,29 @@ async def test_progress_shows_with_only_standard_error_on_a_terminal(url: str) -
         assert "3 received" not in terminal.text
 
 
+async def test_progress_elsewhere_is_a_line_now_and_then(
+    autojump_clock: MockClock, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def count_for(seconds: float, **options: Any) -> list[str]:
+        tally = Tally(Screen(quiet=options.pop("quiet", False)), "received", **options)
+        async with trio.open_nursery() as nursery:
+            with tally.shown(nursery):
+                tally.count = 20
+                await trio.sleep(seconds)
+        return capsys.readouterr().err.splitlines()
+
+    assert await count_for(12, live=True) == [
+        "20 received  4.0/s  0:05",
+        "20 received  0.0/s  0:10",
+        "20 received in 12.0 s, 1.7/s",
+    ]
+    assert await count_for(4, live=True) == ["20 received in 4.0 s, 5.0/s"]
+    assert await count_for(12, live=True, quiet=True) == []
+    assert await count_for(12) == await count_for(12, live=False) == []
+
+
 async def test_an_upload_typed_on_a_terminal(url: str) -> None:
-    async with on_terminal("upload", url, "Sum") as (terminal, program):
+    async with on_terminal("upload", url, "Sum", "--progress") as (terminal, program):
         await terminal.shows("Ctrl-D")
         terminal.type("1\n")
         terminal.type("2\n")
@@ -114,6 +139,20 @@ async def test_an_upload_typed_on_a_terminal(url: str) -> None:
         assert (await program.result()).code == 0
         await terminal.shows(r"\n3\r\n")
     assert "2 sent in" in terminal.text
+
+
+@pytest.mark.parametrize("command", [("upload", "Sum"), ("stream", "Transform", "--stdin")])
+async def test_what_is_being_typed_is_not_erased_by_a_live_count(url: str, command: tuple[str, ...]) -> None:
+    async with on_terminal(command[0], url, *command[1:]) as (terminal, program):
+        await terminal.shows("Ctrl-D")
+        terminal.type("1\n")
+        terminal.type("20")
+        with trio.move_on_after(1.5):  # by then the count would be there
+            await terminal.shows(r"(sent|received)  |\x1b\[2K")
+            pytest.fail(f"it was erased: {terminal.text!r}")
+        terminal.type("\n\x04")
+        assert (await program.result()).code == 0
+        await terminal.shows("2 (sent|received) in|1 sent in|21")
 
 
 async def test_colour_is_for_terminals_that_want_it(url: str) -> None:

@@ -6,6 +6,7 @@ before :func:`main` can say what is missing.
 
 from __future__ import annotations
 
+import signal
 import sys
 
 __all__ = ["main"]
@@ -28,4 +29,6 @@ def main() -> int:
         return 2
     except KeyboardInterrupt:  # so soon
         return 130
-    return run(sys.argv[1:])
+    code = run(sys.argv[1:])
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # what is left is Python's own end: the code is known
+    return code

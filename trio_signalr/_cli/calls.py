@@ -35,7 +35,7 @@ class Call:
         arguments: For it.
         stdin: Whether the lines of standard input are its last argument, an upload.
         as_text: Whether these are strings as they stand, and no JSON.
-        progress: Whether to show how it goes; ``None`` for terminals only.
+        progress: Whether to show how it goes; ``None`` for terminals only, and not while somebody types on one.
     """
 
     target: Target
@@ -44,6 +44,11 @@ class Call:
     stdin: bool = False
     as_text: bool = False
     progress: bool | None = None
+
+    def tally(self, run: Run, noun: str) -> Tally:
+        """Return what counts, and shows the count unless that would erase what is being typed."""
+        is_typed = self.stdin and reads_terminal()
+        return Tally(run.screen, noun, live=False if self.progress is None and is_typed else self.progress)
 
 
 def invoke(call: Call) -> Job:
@@ -82,7 +87,7 @@ def upload(call: Call) -> Job:
 
     async def job(run: Run) -> None:
         async with call.target.open(run) as hub:
-            tally = Tally(run.screen, "sent", live=call.progress)
+            tally = call.tally(run, "sent")
             with tally.shown(run.nursery):
                 arguments = (*call.arguments, _lines(call, run, tally))
                 result = await hub.invoke(call.method, *arguments, result_type=value_type(call.target.protocol))
@@ -111,7 +116,7 @@ def stream(call: Call, *, limit: float = math.inf, max_buffer_size: float, overf
     async def job(run: Run) -> None:
         run.stop_without_reader()
         async with call.target.open(run) as hub:
-            tally = Tally(run.screen, "received", live=call.progress)
+            tally = call.tally(run, "received")
             with tally.shown(run.nursery):
                 while True:
                     try:

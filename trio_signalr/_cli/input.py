@@ -8,6 +8,7 @@ among them. Files, which are always ready, and Windows need a thread.
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections import deque
 from typing import TYPE_CHECKING, Any
@@ -28,6 +29,8 @@ __all__ = ["Lines", "reads_terminal"]
 
 CHUNK = 64 * 1024
 _BOM = b"\xef\xbb\xbf"
+_LINE = re.compile(rb"[^\n]*\n|[^\n]+")  # splitlines would end a line at each carriage return
+_BLANK = b" \t\r\n"  # JSON's
 
 
 def reads_terminal() -> bool:
@@ -85,7 +88,7 @@ class Lines:
 
     def _take_one_by_one(self, block: bytes) -> None:
         """Take the lines before the one that cannot be read; the error comes after them."""
-        for line in block.splitlines(keepends=True):
+        for line in _LINE.findall(block):
             self._number += 1
             try:
                 self._ready.extend(self._read_lines(line))
@@ -100,13 +103,15 @@ def _hint(error: Exception) -> str | None:
 
 
 def _texts(block: bytes) -> list[Any]:
-    return block.decode().removesuffix("\n").replace("\r\n", "\n").split("\n") if block else []
+    return block.decode().replace("\r\n", "\n").removesuffix("\n").split("\n") if block else []
 
 
 def _json_lines(decoder: Decoder[Any]) -> Callable[[bytes], list[Any]]:
+    """Return what reads a value a line. ``decode_lines`` does not: it takes a value over several, or many in one."""
+
     def read(block: bytes) -> list[Any]:
         block.decode()  # JSON that is passed on as it stands is not looked at so closely
-        return decoder.decode_lines(block)
+        return [decoder.decode(line) for line in block.split(b"\n") if line.strip(_BLANK)]
 
     return read
 

@@ -15,7 +15,7 @@ from .connecting import Target
 from .exits import CommandError
 from .screen import Screen
 from .secrets import Secrets
-from .syntax import option, read_count, read_header, read_seconds, read_transport, read_url
+from .syntax import option, read_count, read_header, read_proxy, read_seconds, read_transport, read_url
 from .tls import tls_context
 from .tokens import TokenCommand
 
@@ -74,7 +74,13 @@ _OPTIONS = [
         section=_CONNECTION,
         help="An HTTP header for every request; may be given several times.",
     ),
-    option("--proxy", metavar="URL", section=_CONNECTION, help="Go through this proxy, and not the environment's."),
+    option(
+        "--proxy",
+        type=read_proxy,
+        metavar="URL",
+        section=_CONNECTION,
+        help="Go through this proxy, and not the environment's.",
+    ),
     option(
         "--reconnect",
         "reconnect",

@@ -79,7 +79,8 @@ _progress = option(
     "--progress/--no-progress",
     default=None,
     section="What is shown, on standard error",
-    help="Show a live count and rate; by default, if standard error is a terminal.",
+    help="Show a live count and rate; by default, if standard error is a terminal, and standard input is not typed on "
+    "one. Elsewhere --progress is a line every 5 seconds.",
 )
 
 

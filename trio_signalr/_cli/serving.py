@@ -46,7 +46,7 @@ def demo(host: str, port: int) -> Callable[[Run], Awaitable[None]]:
 
         server = example_hub(run.screen.note, stateful_reconnect=True, record=False)
         stopping = trio.Event()
-        run.stop = stopping.set  # in order, so that clients can tell it from a crash
+        run.stop = stopping.set  # in order: event streams and polls say goodbye, WebSockets break
         try:
             async with server.serve(host, port) as url:
                 methods = [name for name in vars(ExampleHub) if not name.startswith("_")]

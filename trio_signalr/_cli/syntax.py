@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from .._http.clients import checked_proxy
 from ..negotiation import TRANSPORTS, http_url
 from .exits import EXIT_CODES
 
@@ -22,6 +23,7 @@ __all__ = [
     "read_buffer_size",
     "read_count",
     "read_header",
+    "read_proxy",
     "read_seconds",
     "read_transport",
     "read_url",
@@ -103,6 +105,15 @@ def read_url(text: str) -> str:
         http_url(text)
     except ValueError as error:
         raise click.BadParameter(str(error)) from error
+    return text
+
+
+def read_proxy(text: str) -> str:
+    """Return a proxy's URL."""
+    try:
+        checked_proxy(text)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
     return text
 
 

@@ -17,11 +17,12 @@ __all__ = ["Tally"]
 
 PATIENCE = 1.0  # seconds before the count is shown: most streams are over by then
 INTERVAL = 0.25
+SELDOM = 5.0  # seconds between two lines where none can be drawn anew
 WINDOW = 3.0  # seconds that the rate is taken over
 
 
 class Tally:
-    """Counts items, and shows how it goes in the live line of the terminal.
+    """Counts items, and shows how it goes: in the live line of the terminal, or in a line now and then.
 
     Args:
         screen: Where to show it.
@@ -35,7 +36,7 @@ class Tally:
     def __init__(self, screen: Screen, noun: str, *, live: bool | None = None) -> None:
         self._screen = screen
         self._noun = noun
-        self._live = screen.is_terminal if live is None else live and screen.is_terminal
+        self._live = screen.is_terminal if live is None else live
         self._start = trio.current_time()
         self._samples = deque([(self._start, 0)])
         self.count = 0
@@ -45,20 +46,27 @@ class Tally:
         """Show the count while the block goes on, and the sum at its end."""
         scope = trio.CancelScope()
         if self._live and not self._screen.quiet:
-            nursery.start_soon(self._show, scope)
+            nursery.start_soon(self._draw if self._screen.is_terminal else self._write, scope)
         try:
             yield
         finally:
             scope.cancel()
             self._screen.erase()
-            self._screen.status(self.summary())
+            asked_for = self._live and not self._screen.is_terminal
+            (self._screen.note if asked_for else self._screen.status)(self.summary())
 
-    async def _show(self, scope: trio.CancelScope) -> None:
+    async def _draw(self, scope: trio.CancelScope) -> None:
         with scope:
             await trio.sleep(PATIENCE)
             while True:
                 self._screen.draw(self.line())
                 await trio.sleep(INTERVAL)
+
+    async def _write(self, scope: trio.CancelScope) -> None:
+        with scope:
+            while True:
+                await trio.sleep(SELDOM)
+                self._screen.note(self.line())
 
     def line(self) -> str:
         """Return how it goes: count, rate of the last seconds, time."""

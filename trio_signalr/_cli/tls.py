@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ssl
 
+from .._http.clients import usual_tls
 from .exits import CommandError
 
 __all__ = ["tls_context"]
@@ -13,7 +14,7 @@ def tls_context(*, ca: str | None, cert: str | None, key: str | None, insecure: 
     """Return what the options say; ``None`` if they say nothing.
 
     Args:
-        ca: File of the certificates to trust, in place of the system's.
+        ca: File of the certificates to trust, in place of those that are trusted without these options.
         cert: File of the client's own certificate.
         key: File of its key, if it is not in the same file.
         insecure: Trust every server.
@@ -26,9 +27,10 @@ def tls_context(*, ca: str | None, cert: str | None, key: str | None, insecure: 
     if ca is None and cert is None and not insecure:
         return None
     try:
-        context = ssl.create_default_context(cafile=ca)
+        context = ssl.create_default_context(cafile=ca) if ca is not None or insecure else usual_tls()
     except (OSError, ssl.SSLError) as error:
-        raise CommandError(f"{ca} holds no certificates to trust: {error.strerror or error}") from error
+        where = "what SSL_CERT_FILE or SSL_CERT_DIR names" if ca is None else ca
+        raise CommandError(f"{where} holds no certificates to trust: {error.strerror or error}") from error
     if insecure:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE

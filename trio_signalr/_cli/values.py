@@ -1,6 +1,7 @@
 """Values between the command line's JSON and the hub.
 
-Over the JSON protocol the text of a value is passed on as it is, both ways, so that no digit of a number is lost. What
+Over the JSON protocol the text of a value is passed on as it is, both ways, so that no digit of a number is lost. Where
+it would not be one line, or hard to read, spaces and escapes are changed, but no number and no name. What
 MessagePack has and JSON lacks is printed as ASP.NET Core would have written it in JSON: bytes in base64, times as ISO
 8601, numbers that are none by name.
 """
@@ -8,9 +9,9 @@ MessagePack has and JSON lacks is printed as ASP.NET Core would have written it 
 from __future__ import annotations
 
 import math
+import re
 from base64 import b64encode
 from contextlib import suppress
-from decimal import Decimal
 from json import JSONDecodeError, JSONDecoder  # it alone says where a value ends
 from typing import TYPE_CHECKING, Any
 
@@ -27,9 +28,9 @@ __all__ = ["NOT_JSON", "read_argument", "read_call", "read_text", "to_lines", "v
 
 NOT_JSON = (DecodeError, UnicodeDecodeError, RecursionError)
 
-_encoder = Encoder(decimal_format="number")
+_encoder = Encoder()
 _decode: Any = Decoder().decode
-_decode_exactly: Any = Decoder(float_hook=Decimal).decode
+_STRING_OR_SPACE = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|[ \t\r\n]+')
 
 # In
 
@@ -126,7 +127,8 @@ def _plain(value: object) -> object:
     """Return ``value`` as JSON can have it."""
     match value:
         case Raw():
-            return _decode_exactly(bytes(value).decode("utf-8", "replace"))
+            text = bytes(value).decode("utf-8", "replace")
+            return Raw(_STRING_OR_SPACE.sub(_plain_token, text).encode())
         case float() if not math.isfinite(value):
             return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
         case dict():
@@ -136,6 +138,16 @@ def _plain(value: object) -> object:
         case Ext():
             return {"type": value.code, "data": b64encode(value.data).decode()}
     return value
+
+
+def _plain_token(token: re.Match[str]) -> str:
+    """Leave out the space between tokens, and escapes in strings that need none."""
+    text = token[0]
+    if text[0] != '"':
+        return ""
+    with suppress(DecodeError):  # half a surrogate pair is JSON, but no text
+        return _encoder.encode(_decode(text)).decode() if "\\u" in text else text
+    return text
 
 
 def _key(key: object) -> str:

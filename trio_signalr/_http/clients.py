@@ -7,10 +7,11 @@ import ssl
 from functools import cache
 from http.cookiejar import CookieJar
 from typing import TypeAlias
+from urllib.parse import urlsplit
 
 import httpx
 
-__all__ = ["CONNECT_TIMEOUT", "Clients", "HttpClient", "Proxy"]
+__all__ = ["CONNECT_TIMEOUT", "Clients", "HttpClient", "Proxy", "checked_proxy", "usual_tls"]
 
 HttpClient: TypeAlias = httpx.AsyncClient
 """What ``open_hub(http_client=...)`` takes."""
@@ -26,10 +27,36 @@ own default.
 """
 
 
+_PROXY_SCHEMES = ("http", "https", "socks5", "socks5h")
+
+
+def checked_proxy(proxy: Proxy) -> httpx.Proxy:
+    """Refuse at once what is no proxy's URL, without quoting it: who knows where in it the password is.
+
+    Raises:
+        ValueError: It is none.
+    """
+    if isinstance(proxy, httpx.Proxy):
+        return proxy
+    try:
+        url = httpx.URL(proxy)
+        urlsplit(str(proxy))  # it knows more about brackets, and others will ask it
+    except (httpx.InvalidURL, ValueError):
+        raise ValueError("the proxy's URL is malformed") from None
+    if url.scheme not in _PROXY_SCHEMES or not url.raw_host:
+        raise ValueError(f"a proxy's URL is absolute and starts with one of {', '.join(_PROXY_SCHEMES)}")
+    return httpx.Proxy(url)
+
+
+def usual_tls() -> ssl.SSLContext:
+    """Return a new TLS context that trusts whom httpx trusts by default."""
+    return httpx.create_ssl_context()
+
+
 @cache
 def default_tls(_cert_file: str | None, _cert_dir: str | None) -> ssl.SSLContext:
     """The TLS context that httpx makes by default, made once per setting: each costs 20 ms and 830 KB."""
-    return httpx.create_ssl_context()
+    return usual_tls()
 
 
 @cache
@@ -50,7 +77,7 @@ class Clients:
             raise ValueError("http_client brings its own TLS and proxies: leave out ssl_context and proxy")
         self.users = users
         self._ssl_context = ssl_context
-        self._proxy = httpx.Proxy(proxy) if isinstance(proxy, str | httpx.URL) else proxy
+        self._proxy = None if proxy is None else checked_proxy(proxy)
         self._own: dict[str, httpx.AsyncClient] = {}
         self._cookies = CookieJar()
 
@@ -66,13 +93,16 @@ class Clients:
         context = self._ssl_context
         if context is None and secure:
             context = default_tls(os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR"))
-        return httpx.AsyncClient(
-            verify=context or no_tls(),
-            proxy=self._proxy,
-            cookies=self._cookies,
-            timeout=CONNECT_TIMEOUT,
-            limits=httpx.Limits(max_connections=None, max_keepalive_connections=4),
-        )
+        try:
+            return httpx.AsyncClient(
+                verify=context or no_tls(),
+                proxy=self._proxy,
+                cookies=self._cookies,
+                timeout=CONNECT_TIMEOUT,
+                limits=httpx.Limits(max_connections=None, max_keepalive_connections=4),
+            )
+        except (httpx.InvalidURL, ValueError):  # they quote it, password and all
+            raise ValueError("the environment gives a malformed URL for a proxy") from None
 
     async def aclose(self) -> None:
         """Close our own clients."""

@@ -13,7 +13,7 @@ from .answers import Answer, read_body
 from .auth import BesideToken
 from .clients import CONNECT_TIMEOUT, Clients
 from .errors import NO_HTTP_2, Purpose, refusal
-from .requests import build_request, checked_headers
+from .requests import build_request, checked_headers, parsed_url
 from .tokens import Token
 from .trace import Trace
 from .wire import Wire
@@ -200,7 +200,7 @@ class HubHttp:
         """
         trace = trace or Trace()
         with purpose.translating(trace):
-            target = httpx.URL(url)
+            target = parsed_url(url)
             client = self._clients.get(target)
             request = build_request(
                 client,

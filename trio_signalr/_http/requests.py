@@ -15,7 +15,7 @@ from ..negotiation import without_secrets
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Mapping
 
-__all__ = ["build_request", "checked_headers"]
+__all__ = ["build_request", "checked_headers", "parsed_url"]
 
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _HEADER_VALUE = re.compile(r"[\t\x20-\x7e]*")
@@ -38,6 +38,22 @@ def checked_headers(headers: Mapping[str, str]) -> httpx.Headers:
         if _HEADER_NAME.fullmatch(name) is None or _HEADER_VALUE.fullmatch(value) is None:
             raise ValueError(f"the header {name!r} or its value holds characters that HTTP does not allow")
     return httpx.Headers(headers)
+
+
+def parsed_url(url: str) -> httpx.URL:
+    """Return ``url`` as httpx has it.
+
+    Raises:
+        httpx.InvalidURL: It is none, or its host name is none that could be looked up; httpx would raise a bare
+            ``UnicodeError`` for that, when it looks at it next.
+    """
+    parsed = httpx.URL(url)
+    try:
+        parsed.host  # noqa: B018 - undoes punycode
+        parsed.raw_host.decode("ascii").encode("idna")  # as the system's resolver is asked
+    except UnicodeError as exc:
+        raise httpx.InvalidURL("the host name is impossible") from exc
+    return parsed
 
 
 def build_request(
