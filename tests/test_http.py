@@ -554,7 +554,7 @@ MALFORMED_PROXIES = [
 def test_a_malformed_proxy_is_refused_unquoted(proxy: str) -> None:
     with pytest.raises(ValueError, match="proxy's URL") as caught:
         HubHttp(proxy=proxy)
-    assert "s3cret" not in "".join(traceback.format_exception(caught.value)).replace(repr(proxy), "")
+    assert "s3cret" not in "".join(traceback.format_exception(caught.value))
 
 
 @pytest.mark.parametrize("proxy", ["foo://ada:s3cret@proxy:1", "http://ada:s3cret#x@proxy:1"])
