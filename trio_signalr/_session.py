@@ -67,6 +67,9 @@ STUCK_AFTER = 2.0
 PIECE = 64 * 1024
 """Bytes handled at once, between two looks at whether to pause."""
 
+LARGE = 256 * 1024
+"""Bytes handled before other tasks run; a message of the transport may be of many megabytes."""
+
 LONG_PAUSE = 5.0
 """Seconds of not reading after which a loss is likely to be the pause's fault."""
 
@@ -257,8 +260,8 @@ class Session:
     async def _receive_in_pieces(self, data: bytes) -> None:
         """Handle what was read; as bytes it waits in less memory than as the messages of a buffer that is full."""
         for start in range(0, len(data), PIECE):
-            if start:
-                await trio.lowlevel.checkpoint()  # one message of the transport may be of many megabytes
+            if start and start % LARGE == 0:
+                await trio.lowlevel.checkpoint()  # not more often: whoever waits for many streams wakes for each of them
             if start and self._flow.paused and self._may_pause:
                 await self._pause()
             self._receive(data[start : start + PIECE])
