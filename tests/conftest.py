@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import signal
 from collections.abc import Awaitable, Callable
 from functools import wraps
 from typing import Any
@@ -18,6 +19,11 @@ _STEADY = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
 settings.register_profile("steady", derandomize=True, **_STEADY)  # type: ignore[arg-type]
 settings.register_profile("hunt", max_examples=5_000, **_STEADY)  # type: ignore[arg-type]
 settings.load_profile("steady")
+
+# What started us may ignore signals, as nohup and background jobs of a shell do; tests send them, to programs too.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+if hasattr(signal, "SIGHUP"):
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 # Seconds. Under a clock that jumps, all tasks asleep for ever means that this deadline is next: a deadlock fails at
 # once. More than a day, so that a test may well let a day pass.

@@ -260,8 +260,8 @@ class Session:
     async def _receive_in_pieces(self, data: bytes) -> None:
         """Handle what was read; as bytes it waits in less memory than as the messages of a buffer that is full."""
         for start in range(0, len(data), PIECE):
-            if start and start % LARGE == 0:
-                await trio.lowlevel.checkpoint()  # not more often: whoever waits for many streams wakes for each of them
+            if start and start % LARGE == 0:  # not more often: whoever waits for many streams wakes for each of them
+                await trio.lowlevel.checkpoint()
             if start and self._flow.paused and self._may_pause:
                 await self._pause()
             self._receive(data[start : start + PIECE])
