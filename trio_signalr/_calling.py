@@ -58,7 +58,7 @@ class _Arguments:
         return StreamInvocation(method, self.plain, call.id, self._stream_ids(), self._headers)
 
     def _stream_ids(self) -> list[str]:
-        return [stream.id for stream in self.uploads] if self.uploads else []
+        return [stream.id for stream in self.uploads]
 
 
 async def invoke(
@@ -82,9 +82,7 @@ async def send(connection: Connection, method: str, args: tuple[object, ...], wa
     data = _encode(connection, arguments.message(None, method))
     await trio.lowlevel.checkpoint()
     if not arguments.uploads:
-        outbox = await connection.wait_for_outbox(for_answer=False)
-        outbox.put(data)
-        outbox.recorder.sending("Invocation", None, method, len(data))
+        (await connection.wait_for_outbox(for_answer=False)).put_message(data, "Invocation", method=method)
         return
     call = OneWayCall(connection.calls, method, arguments.uploads)
     await _start(connection, call, data)

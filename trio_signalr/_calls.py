@@ -105,8 +105,7 @@ class Call:
     def start(self, outbox: Outbox, data: bytes) -> None:
         """Put the encoded invocation into ``outbox``; from now on answers can come."""
         self._outbox = outbox
-        self._ticket = outbox.put(data)
-        outbox.recorder.sending(self.kind, self.id if self.answered else None, self.method, len(data))
+        self._ticket = outbox.put_message(data, self.kind, self.id if self.answered else None, self.method)
         for upload in self.uploads:
             outbox.recorder.uploading(upload.id, self.method)
         self._calls.add(self)
@@ -121,8 +120,7 @@ class Call:
         self.forget()
         if self.uploads or not self.outbox.withdraw(self._ticket):
             data = self._calls.protocol.encode(CancelInvocation(self.id))
-            self.outbox.put(data)
-            self.outbox.recorder.sending("CancelInvocation", self.id, self.method, len(data))
+            self.outbox.put_message(data, "CancelInvocation", self.id, self.method)
         else:
             self.outbox.recorder.withdrawn(self.id)
         self.end_uploads(CANCELED)

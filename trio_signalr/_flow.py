@@ -71,6 +71,7 @@ class Flow:
 
 
 _MOST_SLACK = 64
+"""Items that may be taken early from a buffer without end."""
 
 _NO_ITEMS: deque[Any] = deque()
 """What buffers begin with, never to be filled: an empty deque takes 600 bytes."""

@@ -210,7 +210,7 @@ class Handlers:
         if target is not None:
             for subscription in target.subscriptions:
                 if subscription.open:
-                    subscription.put(message.arguments)
+                    subscription.put([message.arguments])
         registrations = () if target is None else target.registrations
         if not registrations and (target is None or not target.subscriptions):
             self._missing(message.target)
@@ -323,8 +323,7 @@ class _Answer:
         if not self._given:
             data = self._protocol.encode(completion)  # may refuse the result: then an error follows
             self._given = True
-            self._outbox.put(data)
-            self._outbox.recorder.sending("Completion", self._id, None, len(data))
+            self._outbox.put_message(data, "Completion", self._id)
 
     def __enter__(self) -> None:
         pass

@@ -34,7 +34,7 @@ class Outbox:
     Every message gets a ticket, a running number; three counters then answer for each message whether it was written.
 
     Attributes:
-        recorder: Told of every message that is put, but for items of uploads, by whoever puts it.
+        recorder: Told of every message that is put, but for items of uploads.
     """
 
     def __init__(self, flow: Flow | None = None, high_water: int = HIGH_WATER) -> None:
@@ -66,6 +66,8 @@ class Outbox:
     def put(self, data: bytes, stream_id: str | None = None, *, counted: bool = True) -> int:
         """Append one encoded message and return its ticket. Into a closed outbox it goes for nothing.
 
+        By itself for items of uploads only, of which there are too many to be recorded.
+
         Args:
             data: The message with its framing.
             stream_id: For an item of an upload, the upload's.
@@ -78,6 +80,13 @@ class Outbox:
             if self._mail is not None:
                 self._ring()
         return ticket
+
+    def put_message(
+        self, data: bytes, type_: str, id_: str | None = None, method: str | None = None, *, counted: bool = True
+    ) -> int:
+        """Put a message that is no item of an upload, and tell the recorder; otherwise as :meth:`put`."""
+        self.recorder.sending(type_, id_, method, len(data))
+        return self.put(data, counted=counted)
 
     def withdraw(self, ticket: int) -> bool:
         """Take a message back; ``False`` if the writer has it already."""

@@ -312,8 +312,7 @@ class Session:
 
     def _put(self, type_: str, data: bytes) -> None:
         """Put a message that belongs to the connection and to no call, so that stateful reconnect does not count it."""
-        self.outbox.put(data, counted=False)
-        self.outbox.recorder.sending(type_, None, None, len(data))
+        self.outbox.put_message(data, type_, counted=False)
 
     def _not_seen_before(self, messages: Iterable[Any], replay: Replay) -> list[ReceivedMessage]:
         """Count the messages, and leave out those that were sent again for nothing."""

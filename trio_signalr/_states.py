@@ -77,7 +77,7 @@ class States:
         self._changed.set()
         self._changed = trio.Event()
         for follower in self._followers:
-            follower.put(change)
+            follower.put([change])
             if new is HubState.CLOSED:
                 follower.finish(trio.EndOfChannel)
 

@@ -20,7 +20,7 @@ from ._tools import ConflictDetector, Pace
 from .errors import InvocationError, PayloadError, StreamOverflow
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from typing import Self
 
     from msgspec import Raw
@@ -93,7 +93,7 @@ class BufferedChannel(trio.abc.ReceiveChannel[T]):
         error = None if self._end is None else self._end()
         return error if isinstance(error, Exception) and not isinstance(error, trio.EndOfChannel) else None
 
-    def put(self, *items: Any) -> bool:
+    def put(self, items: Sequence[Any]) -> bool:
         """Add received items; ``False`` if the buffer refused one, which is the end of the channel."""
         if self._end is not None:
             return True  # late: what ended the channel is to be seen next
@@ -242,9 +242,6 @@ class BufferedChannel(trio.abc.ReceiveChannel[T]):
         """Return the next item, or raise the end; one of them must be there."""
         if not self._buffer.items:  # there are none once it was closed
             self._raise_end()
-        return self._take_next()
-
-    def _take_next(self) -> T:
         item = self._buffer.take()
         if self._end is not None:
             self.unsettled.progressed()
@@ -367,7 +364,7 @@ class HubStream(BufferedChannel[T]):
             items = self._protocol.decode_payloads(payloads, self._item_type)
         except (PayloadError, TypeError):
             return self._put_one_by_one(payloads)
-        return self.put(*items)
+        return self.put(items)
 
     def _put_one_by_one(self, payloads: list[Raw]) -> bool:
         """Add what comes before an item that does not fit; the error comes after them."""
@@ -377,7 +374,7 @@ class HubStream(BufferedChannel[T]):
             except (PayloadError, TypeError) as error:
                 self.finish(_misfit(error, self._name))
                 return False
-            if not self.put(item):
+            if not self.put([item]):
                 return False
         return True
 

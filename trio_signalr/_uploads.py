@@ -79,9 +79,7 @@ class UploadStream:
         if self.open and self._outbox is not None:
             self.open = False
             completion: Completion[object] = Completion(self.id, error=error)
-            data = self._protocol.encode(completion)
-            self._outbox.put(data)
-            self._outbox.recorder.sending("Completion", self.id, None, len(data))
+            self._outbox.put_message(self._protocol.encode(completion), "Completion", self.id)
 
     def fail(self, error: str) -> None:
         """End the stream with an error, if it is not over, and stop whoever feeds it."""

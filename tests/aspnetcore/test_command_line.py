@@ -101,7 +101,6 @@ async def test_an_interrupted_upload_ends_with_an_error(either: HubProcess | Twi
 
 
 @PROTOCOLS
-@pytest.mark.parametrize("real", ["aspnetcore"], indirect=True)  # the twin cancels what its caller has left behind
 async def test_listen_hears_a_group(either: HubProcess | Twin, protocol: str) -> None:
     url, group = either.url(), either.probe().name
     args = ("listen", url, "message", "--call", f"JoinGroup {group}", "-p", protocol, "-n", "2")

@@ -6,6 +6,7 @@ Source: HubProtocol.md, "MessagePack (MsgPack) encoding", and the .NET types of 
 from __future__ import annotations
 
 import re
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Union
 
 from msgpack import Packer
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
 
     from ..messages import HubMessage
     from ._base import StreamItems
-    from ._forms import Rename
 
 __all__ = ["MessagePackHubProtocol"]
 
@@ -224,16 +224,6 @@ class MessagePackHubProtocol(PayloadProtocol):
     _forms = _FORMS
     _str_keys = False
 
-    def __init__(
-        self,
-        *,
-        rename: Rename | None = None,
-        enc_hook: Callable[[Any], object] | None = None,
-        dec_hook: Callable[[type, Any], object] | None = None,
-    ) -> None:
-        super().__init__(rename=rename, enc_hook=enc_hook, dec_hook=dec_hook)
-        self._packers: list[Packer] = []  # idle ones: making one takes longer than packing a small value
-
     def parser(self, *, max_message_size: float = DEFAULT_MAX_MESSAGE_SIZE) -> MessagePackMessageParser:
         """See :meth:`HubProtocol.parser`."""
         return MessagePackMessageParser(max_message_size)
@@ -257,6 +247,11 @@ class MessagePackHubProtocol(PayloadProtocol):
 
     def _array(self, payloads: list[Raw]) -> Raw:
         return Raw(array_of(payloads))
+
+    @cached_property
+    def _packers(self) -> list[Packer]:
+        """Idle ones: making one takes longer than packing a small value."""
+        return []
 
     def _encode_value(self, value: object) -> bytes:
         # A packer serves one value at a time, and `default` runs user code, which may encode too or let another thread
