@@ -17,6 +17,7 @@ from trio_signalr.errors import PayloadError, ProtocolError
 from trio_signalr.messages import Completion, HubMessage, Ping, StreamItem
 from trio_signalr.protocols import HubProtocol, JsonHubProtocol, MessagePackHubProtocol, MessageParser, StreamItems
 
+JSON = JsonHubProtocol()
 MESSAGEPACK = MessagePackHubProtocol()
 
 OTHERS: list[HubMessage[object]] = [Ping(), Completion("1")]
@@ -54,7 +55,7 @@ def wire(draw: st.DrawFn, protocol: HubProtocol) -> bytes:
     """Runs of items of several streams, with other messages between them."""
     parts: list[bytes] = []
     for _ in range(draw(st.integers(1, 3))):
-        id_, items = draw(ids), draw(st.lists(values[protocol.name], max_size=12))
+        id_, items = draw(ids), draw(st.lists(values[protocol.name], max_size=12)) * draw(st.sampled_from([1, 20]))
         parts += [protocol.encode(StreamItem(id_, item)) for item in items]
         parts += [protocol.encode(m) for m in draw(st.lists(st.sampled_from(OTHERS), max_size=1))]
     return b"".join(parts)
@@ -106,6 +107,56 @@ def test_mistakes_that_would_make_up_for_each_other_do_not(payloads: list[bytes]
     assert outcomes[0] == outcomes[1]
 
 
+def json_items(*payloads: str, id_: str = "1") -> bytes:
+    return "".join(f'{{"type":2,"invocationId":"{id_}","item":{payload}}}\x1e' for payload in payloads).encode()
+
+
+MANY = ["1"] * 30  # so that it is worth a try
+
+
+def test_many_items_of_one_stream_are_a_run_in_json_too() -> None:
+    parser = JSON.parser()
+    payloads = [*MANY, '"a } \\n \\u001e { b"', "[1, 2 ]", '{"a":{"b":null}}', "null", " 5 "]
+    data = json_items(*payloads)
+    (run,) = parser.feed_runs(data + data[:9])
+    assert isinstance(run, StreamItems)
+    assert (run.invocation_id, [bytes(item).decode() for item in run.items]) == ("1", [*payloads[:-1], "5"])
+    (next_run,) = parser.feed_runs(data[9:])
+    assert isinstance(next_run, StreamItems)
+
+
+@pytest.mark.parametrize(
+    "payloads",
+    [
+        pytest.param(["5,6", ""], id="two values, and none"),
+        pytest.param(["5\n6", ""], id="two lines, and none"),
+        pytest.param(["5\n6", "[1,", "2]"], id="two lines, and an array over a boundary"),
+        pytest.param(["[1,", "2]"], id="an array over a boundary"),
+        pytest.param(['"a', 'b"'], id="a text over a boundary"),
+        pytest.param(['5,"item":6'], id="an item that comes twice"),
+        pytest.param(['5,"headers":{"a":"b"}'], id="headers behind the item"),
+        pytest.param(["5}", "5"], id="a bracket too much"),
+        pytest.param(["01"], id="no number"),
+        pytest.param(['"\n"'], id="a line's end within a text"),
+        pytest.param(["[1,\n 2]"], id="a line's end within an array"),
+        pytest.param(["5\x1e"], id="a separator too much"),
+        pytest.param(['"\x1e"'], id="a separator within a text"),
+    ],
+)
+@pytest.mark.parametrize("behind", [[], ["7"]], ids=["last", "not last"])
+def test_mistakes_in_json_are_the_same_in_a_run(payloads: list[str], behind: list[str]) -> None:
+    data = json_items(*MANY, *payloads, *behind)
+    outcomes = [read(JSON.parser(), [data], runs=runs) for runs in (True, False)]
+    assert outcomes[0] == outcomes[1]
+
+
+@pytest.mark.parametrize("id_", ["a b", "\\u0041", "ä", ""])
+def test_an_id_of_any_kind_is_the_same_in_a_run(id_: str) -> None:
+    data = json_items(*MANY, id_=id_)
+    outcomes = [read(JSON.parser(), [data], runs=runs) for runs in (True, False)]
+    assert outcomes[0] == outcomes[1]
+
+
 def test_good_messages_before_a_bad_one_come_first_and_the_error_with_the_next_call() -> None:
     parser = MESSAGEPACK.parser()
     (run,) = parser.feed_runs(items(*[b"\x05"] * 10) + b"\x01\x05")
@@ -115,12 +166,13 @@ def test_good_messages_before_a_bad_one_come_first_and_the_error_with_the_next_c
             parser.feed_runs(b"")
 
 
-def test_the_limit_holds_for_runs() -> None:
-    long = MESSAGEPACK.encode(StreamItem("1", "x" * 200))
-    parser = MESSAGEPACK.parser(max_message_size=150)
+@both
+def test_the_limit_holds_for_runs(protocol: HubProtocol) -> None:
+    long = protocol.encode(StreamItem("1", "x" * 200))
+    parser = protocol.parser(max_message_size=150)
     with pytest.raises(ProtocolError, match="max_message_size"):
         parser.feed_runs(long * 8)
-    assert isinstance(next(iter(MESSAGEPACK.parser().feed_runs(long * 8))), StreamItems)
+    assert isinstance(next(iter(protocol.parser().feed_runs(long * 8))), StreamItems)
 
 
 class Colour(Enum):
