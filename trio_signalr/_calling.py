@@ -20,7 +20,7 @@ from .errors import PayloadError
 from .messages import Invocation, StreamInvocation
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterable, Callable
+    from collections.abc import AsyncGenerator, AsyncIterable, Callable, Sequence
     from contextlib import AbstractAsyncContextManager, AbstractContextManager
 
     from typing_extensions import TypeForm
@@ -41,10 +41,12 @@ _NO_HEADERS: dict[str, str] = {}
 class _Arguments:
     """The arguments of one call: plain ones as they are, async iterables as uploads, in parameter order."""
 
+    __slots__ = ("_headers", "feeds", "plain", "uploads")
+
     def __init__(self, calls: Calls, args: tuple[object, ...], watch: CallWatch | None = None) -> None:
         self.plain = list(args)
-        self.feeds: list[tuple[UploadStream, AsyncIterable[object]]] = []
-        self.uploads: list[UploadStream] = []
+        self.feeds: Sequence[tuple[UploadStream, AsyncIterable[object]]] = ()
+        self.uploads: Sequence[UploadStream] = ()
         if any(map(is_upload, args)):
             self.plain = [argument for argument in args if not is_upload(argument)]
             self.feeds = [(_upload_stream(calls, watch), argument) for argument in args if is_upload(argument)]
@@ -72,7 +74,14 @@ async def invoke(
     arguments = _Arguments(connection.calls, args, watch)
     call = ResultCall(connection.calls, method, arguments.uploads)
     await _start(connection, call, _encode(connection, arguments.message(call, method)))
-    await _finish(connection, call, arguments)
+    if arguments.feeds:
+        await _feed_and_wait(connection, call, arguments)
+    else:
+        del arguments, args  # there may be thousands of calls that wait
+        try:
+            await call.wait()
+        finally:
+            call.give_up()
     return call.result(result_type)
 
 
@@ -86,7 +95,7 @@ async def send(connection: Connection, method: str, args: tuple[object, ...], wa
         return
     call = OneWayCall(connection.calls, method, arguments.uploads)
     await _start(connection, call, data)
-    await _finish(connection, call, arguments)
+    await _feed_and_wait(connection, call, arguments)
     call.result(object)
 
 
@@ -98,7 +107,7 @@ def _watched(connection: Connection, kind: Kind, method: str) -> AbstractContext
 _NOBODY_WATCHES = nullcontext()
 
 
-def _stream_call(calls: Calls, method: str, uploads: list[UploadStream], watch: CallWatch | None) -> StreamCall:
+def _stream_call(calls: Calls, method: str, uploads: Sequence[UploadStream], watch: CallWatch | None) -> StreamCall:
     return StreamCall(calls, method, uploads) if watch is None else WatchedStreamCall(calls, method, uploads, watch)
 
 
@@ -143,7 +152,7 @@ async def upload(
     with _watched(connection, "upload", method) as watch:
         arguments = _Arguments(connection.calls, args, watch)
         own = _upload_stream(connection.calls, watch)
-        arguments.uploads.append(own)
+        arguments.uploads = [*arguments.uploads, own]
         call = ResultCall(connection.calls, method, arguments.uploads)
         channel = Upload(call, own, result_type)
         data = _encode(connection, arguments.message(call, method))
@@ -170,21 +179,14 @@ async def upload(
 async def _start(connection: Connection, call: Call, data: bytes) -> None:
     """Wait for a place and put the call; from then on it must be given up if it is not over."""
     await trio.lowlevel.checkpoint_if_cancelled()  # what is cancelled already leaves no trace
-    for_answer = not isinstance(call, OneWayCall)
-    outbox = connection.outbox_with_room(for_answer) or await connection.wait_for_outbox(for_answer)
+    outbox = connection.outbox_with_room(call.answered) or await connection.wait_for_outbox(call.answered)
     call.start(outbox, data)
     for upload_stream in call.uploads:
         upload_stream.start(outbox)
 
 
-async def _finish(connection: Connection, call: ResultCall, arguments: _Arguments) -> None:
+async def _feed_and_wait(connection: Connection, call: ResultCall, arguments: _Arguments) -> None:
     """Feed the uploads and wait until the call is over; give it up if that does not come to pass."""
-    if not arguments.feeds:
-        try:
-            await call.wait()
-        finally:
-            call.give_up()
-        return
     with _unsettled(connection.calls, Unsettled()):
         async with _feeding(call, arguments, call.uploads_sent):
             await call.wait()
@@ -212,7 +214,7 @@ async def _feeding_some(call: Call, arguments: _Arguments, all_sent: Callable[[]
 
 
 async def _feed_all(
-    call: Call, feeds: list[tuple[UploadStream, AsyncIterable[object]]], all_sent: Callable[[], None] | None
+    call: Call, feeds: Sequence[tuple[UploadStream, AsyncIterable[object]]], all_sent: Callable[[], None] | None
 ) -> None:
     """Send all async iterables of a call, side by side."""
     async with trio.open_nursery() as nursery:

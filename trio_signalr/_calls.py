@@ -18,7 +18,7 @@ from .errors import InvocationError, PayloadError, ProtocolError
 from .messages import UNSET, CancelInvocation, Completion
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from msgspec import Raw, UnsetType
     from typing_extensions import TypeForm
@@ -82,13 +82,13 @@ class Call:
     kind: ClassVar[str] = "Invocation"
     answered: ClassVar[bool] = True
 
-    def __init__(self, calls: Calls, method: str, uploads: list[UploadStream]) -> None:
+    def __init__(self, calls: Calls, method: str, uploads: Sequence[UploadStream]) -> None:
         self._calls = calls
         self._outbox: Outbox | None = None
         self._ticket = -1
         self.method: str = method
         self.id: str = calls.next_id()
-        self.uploads: list[UploadStream] = uploads
+        self.uploads: Sequence[UploadStream] = uploads
         self.over: bool = False
 
     @property
@@ -178,15 +178,15 @@ class Call:
 
 
 class ResultCall(Call):
-    """A call with one answer: ``invoke`` and ``upload``."""
+    """A call with one answer: ``invoke`` and ``upload``. One task waits for it."""
 
-    __slots__ = ("_answer", "_event", "_waiting")
+    __slots__ = ("_answer", "_task")
 
-    def __init__(self, calls: Calls, method: str, uploads: list[UploadStream]) -> None:
+    def __init__(self, calls: Calls, method: str, uploads: Sequence[UploadStream]) -> None:
         super().__init__(calls, method, uploads)
         self._answer: Completion[Raw] | Ending | Exception | None = None
-        self._event = trio.Event()
-        self._waiting = False
+        # Who waits. A trio.Event is three objects that the garbage collector looks at, and there may be thousands.
+        self._task: trio.lowlevel.Task | None = None
 
     @property
     def answer(self) -> Completion[Raw] | Ending | Exception | None:
@@ -194,19 +194,23 @@ class ResultCall(Call):
         return self._answer
 
     async def wait(self) -> None:
-        """Wait for the answer; a checkpoint. Reading goes on meanwhile, however full other buffers are."""
-        if self._answer is None:
-            self._waiting = True
+        """Wait until it is over; a checkpoint. Where that takes an answer, reading goes on however full buffers are."""
+        if self._answer is not None:
+            await trio.lowlevel.checkpoint()
+            return
+        self._task = trio.lowlevel.current_task()
+        if self.answered:
             self._calls.flow.add_waiting()
-        try:
-            await self._event.wait()
-        finally:
-            self._wait_no_more()
+        await trio.lowlevel.wait_task_rescheduled(self._cancelled)
+
+    def _cancelled(self, raise_cancel: object) -> trio.lowlevel.Abort:
+        self._wait_no_more()
+        return trio.lowlevel.Abort.SUCCEEDED
 
     def _wait_no_more(self) -> None:
-        """What was waited for is there: that counts from now on, not from when the task comes to run."""
-        if self._waiting:
-            self._waiting = False
+        """The wait is over from now on, not from when the task comes to run."""
+        self._task = None
+        if self.answered:
             self._calls.flow.remove_waiting()
 
     def result(self, type_: TypeForm[T]) -> T:
@@ -245,8 +249,9 @@ class ResultCall(Call):
     def _settle(self, answer: Completion[Raw] | Ending | Exception) -> None:
         if self._answer is None:
             self._answer = answer
-            self._event.set()
-            self._wait_no_more()
+            if (task := self._task) is not None:
+                self._wait_no_more()
+                trio.lowlevel.reschedule(task)
 
 
 class OneWayCall(ResultCall):
@@ -255,10 +260,6 @@ class OneWayCall(ResultCall):
     __slots__ = ()
 
     answered: ClassVar[bool] = False
-
-    async def wait(self) -> None:
-        """Wait until the uploads are sent; a checkpoint. Nothing is awaited from the server."""
-        await self._event.wait()
 
     def uploads_sent(self) -> None:
         """That is all there was to do."""

@@ -8,6 +8,8 @@ from ._streams import StreamCall
 from ._uploads import UploadStream
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from msgspec import Raw
 
     from ._calls import Calls
@@ -24,7 +26,7 @@ class WatchedStreamCall(StreamCall):
 
     __slots__ = ("_watch",)
 
-    def __init__(self, calls: Calls, method: str, uploads: list[UploadStream], watch: CallWatch) -> None:
+    def __init__(self, calls: Calls, method: str, uploads: Sequence[UploadStream], watch: CallWatch) -> None:
         super().__init__(calls, method, uploads)
         self._watch = watch
         watch.count_items()
