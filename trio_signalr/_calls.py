@@ -7,13 +7,14 @@ the Completion" true on every path. All methods here are synchronous, so cleanup
 
 from __future__ import annotations
 
-from itertools import count, groupby
-from operator import attrgetter
+from collections import defaultdict
+from itertools import count
 from typing import TYPE_CHECKING, ClassVar, TypeVar, cast
 
 import msgspec
 import trio
 
+from ._waiting import Awaited
 from .errors import InvocationError, PayloadError, ProtocolError
 from .messages import UNSET, CancelInvocation, Completion
 
@@ -33,8 +34,6 @@ if TYPE_CHECKING:
 __all__ = ["CANCELED", "Call", "Calls", "OneWayCall", "ResultCall", "Unsettled", "read_payload"]
 
 T = TypeVar("T")
-
-_invocation_id = attrgetter("invocation_id")
 
 CANCELED = "Stream canceled by client."
 """What the server is told of an upload that was cancelled; the .NET client says the same."""
@@ -177,16 +176,16 @@ class Call:
         raise NotImplementedError
 
 
-class ResultCall(Call):
+class ResultCall(Call, Awaited):
     """A call with one answer: ``invoke`` and ``upload``. One task waits for it."""
 
-    __slots__ = ("_answer", "_task")
+    __slots__ = ("_answer", "_flow", "_task")
 
     def __init__(self, calls: Calls, method: str, uploads: Sequence[UploadStream]) -> None:
         super().__init__(calls, method, uploads)
         self._answer: Completion[Raw] | Ending | Exception | None = None
-        # Who waits. A trio.Event is three objects that the garbage collector looks at, and there may be thousands.
-        self._task: trio.lowlevel.Task | None = None
+        self._flow = calls.flow if self.answered else None
+        self._task = None
 
     @property
     def answer(self) -> Completion[Raw] | Ending | Exception | None:
@@ -197,21 +196,8 @@ class ResultCall(Call):
         """Wait until it is over; a checkpoint. Where that takes an answer, reading goes on however full buffers are."""
         if self._answer is not None:
             await trio.lowlevel.checkpoint()
-            return
-        self._task = trio.lowlevel.current_task()
-        if self.answered:
-            self._calls.flow.add_waiting()
-        await trio.lowlevel.wait_task_rescheduled(self._cancelled)
-
-    def _cancelled(self, raise_cancel: object) -> trio.lowlevel.Abort:
-        self._wait_no_more()
-        return trio.lowlevel.Abort.SUCCEEDED
-
-    def _wait_no_more(self) -> None:
-        """The wait is over from now on, not from when the task comes to run."""
-        self._task = None
-        if self.answered:
-            self._calls.flow.remove_waiting()
+        else:
+            await self._wait()
 
     def result(self, type_: TypeForm[T]) -> T:
         """Return the answer as ``type_``, or raise what it stands for; it must be there."""
@@ -249,9 +235,7 @@ class ResultCall(Call):
     def _settle(self, answer: Completion[Raw] | Ending | Exception) -> None:
         if self._answer is None:
             self._answer = answer
-            if (task := self._task) is not None:
-                self._wait_no_more()
-                trio.lowlevel.reschedule(task)
+            self._wake()
 
 
 class OneWayCall(ResultCall):
@@ -319,9 +303,9 @@ class Calls:
         Returns:
             How many, and the id and the method if they were all of one call.
         """
-        payloads: dict[str, list[Raw]] = {}
-        for invocation_id, run in groupby(messages, _invocation_id):
-            payloads.setdefault(invocation_id, []).extend([message.item for message in run])
+        payloads: defaultdict[str, list[Raw]] = defaultdict(list)
+        for message in messages:
+            payloads[message.invocation_id].append(message.item)
         count, method = 0, None
         for invocation_id, items in payloads.items():
             count += len(items)

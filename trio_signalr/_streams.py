@@ -17,6 +17,7 @@ from trio.lowlevel import checkpoint_if_cancelled
 from ._calls import Call, Unsettled
 from ._flow import Buffer
 from ._tools import ConflictDetector, Pace
+from ._waiting import Awaited
 from .errors import InvocationError, PayloadError, StreamOverflow
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ class ChannelStatistics:
     dropped: int
 
 
-class BufferedChannel(trio.abc.ReceiveChannel[T]):
+class BufferedChannel(trio.abc.ReceiveChannel[T], Awaited):
     """A receive channel over a :class:`Buffer` that somebody else fills.
 
     Attributes:
@@ -68,7 +69,7 @@ class BufferedChannel(trio.abc.ReceiveChannel[T]):
         self._flow = flow
         self._name = name
         self._conflict = ConflictDetector(f"another task is receiving from {name}")
-        self._news: trio.Event | None = None
+        self._task = None
         self._end: Callable[[], BaseException] | None = None
         self._closed = False
         self._left = Pace.EVERY
@@ -196,7 +197,7 @@ class BufferedChannel(trio.abc.ReceiveChannel[T]):
         self._put_back()
         if not self._buffer.items and self.open:
             self._left = Pace.EVERY
-            await self._wait()
+            await self._wait()  # what wakes is an item or the end, and nobody else takes it
         elif self._left > 1:
             self._left -= 1
             await checkpoint_if_cancelled()
@@ -220,23 +221,6 @@ class BufferedChannel(trio.abc.ReceiveChannel[T]):
             self._left += len(self._ready)
             self._buffer.put_back(self._ready)
             self._ready = _NOTHING
-
-    async def _wait(self) -> None:
-        """Wait until there is an item or an end; reading goes on meanwhile, however full other buffers are."""
-        while not self._buffer and self.open:
-            self._news = trio.Event()
-            self._flow.add_waiting()
-            try:
-                await self._news.wait()
-            finally:
-                self._wake()
-
-    def _wake(self) -> None:
-        """There is something to wait for no more: that counts from now on, not from when the task comes to run."""
-        if self._news is not None:
-            self._news.set()
-            self._news = None
-            self._flow.remove_waiting()
 
     def _take(self) -> T:
         """Return the next item, or raise the end; one of them must be there."""
@@ -339,7 +323,7 @@ class HubStream(BufferedChannel[T]):
         with self._conflict:
             await trio.lowlevel.checkpoint()
             self._put_back()
-            if not self._buffer:
+            if not self._buffer.items and self.open:
                 await self._wait()
             if not self._buffer.items:
                 self._raise_end()

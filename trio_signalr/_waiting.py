@@ -1,0 +1,50 @@
+"""How a task waits for what only reading can bring: an answer, an item, the end of a stream."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from trio.lowlevel import Abort, current_task, reschedule, wait_task_rescheduled
+
+if TYPE_CHECKING:
+    from trio.lowlevel import Task
+
+    from ._flow import Flow
+
+__all__ = ["Awaited"]
+
+
+class Awaited:
+    """What one task at a time waits for. Reading goes on meanwhile, however full other buffers are.
+
+    A base class, and no ``trio.Event`` in an attribute: thousands of tasks may wait at once, and an event for each is a
+    third of the objects that the garbage collector looks at. A subclass has the two attributes, in slots or not.
+    """
+
+    __slots__ = ()
+
+    _flow: Flow | None  # whose reading it is; None if nothing has to be read
+    _task: Task | None  # who waits
+
+    async def _wait(self) -> None:
+        """Wait for :meth:`_wake`; a checkpoint."""
+        self._task = current_task()  # type: ignore[misc]  # in a slot of the subclass
+        if self._flow is not None:
+            self._flow.add_waiting()
+        await wait_task_rescheduled(self._cancelled)
+
+    def _wake(self) -> None:
+        """Let the task go on, if there is one."""
+        if (task := self._task) is not None:
+            self._wait_no_more()
+            reschedule(task)
+
+    def _cancelled(self, raise_cancel: object) -> Abort:
+        self._wait_no_more()
+        return Abort.SUCCEEDED
+
+    def _wait_no_more(self) -> None:
+        """The wait is over from now on, not from when the task comes to run."""
+        self._task = None  # type: ignore[misc]
+        if self._flow is not None:
+            self._flow.remove_waiting()
