@@ -30,7 +30,7 @@ LAYERS = (
     ("transports",),
     ("_link",),
     ("_connect",),
-    ("_tools", "_endings", "_outbox"),
+    ("_tools", "_waiting", "_endings", "_outbox"),
     ("_telemetry",),
     ("_calls", "_uploads", "_watching"),
     ("_streams",),

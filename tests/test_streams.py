@@ -12,6 +12,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from tests.peer import Peer, open_peer
 from trio_signalr._hub import HubConnection
+from trio_signalr._session import PIECE
 from trio_signalr._streams import HubStream
 from trio_signalr.errors import HubClosed, InvocationError, PayloadError, StreamOverflow
 from trio_signalr.messages import CancelInvocation, Close, Completion, Invocation, StreamInvocation, StreamItem
@@ -275,8 +276,36 @@ async def test_one_large_read_stops_being_handled_once_the_waiting_consumer_has_
             await wait_all_tasks_blocked()
             await peer.transport.send(one * many)
             await wait_all_tasks_blocked()
-        assert 10 <= stream.statistics().current_buffer_used <= 2**16 / len(one)
+        assert 10 <= stream.statistics().current_buffer_used <= PIECE / len(one)
         assert [await stream.receive() for _ in range(many - 1)] == [7] * (many - 1), "the rest waits, and is not lost"
+
+
+async def test_a_receiver_that_is_cancelled_within_a_large_read_loses_nothing_and_may_wait_again() -> None:
+    async with open_peer() as (hub, peer), hub.stream("Counter") as stream, hub.stream("Counter") as other:
+        id_, other_id = await opened(peer), await opened(peer)
+        received = []
+
+        async def receive(scope: trio.CancelScope) -> None:
+            with scope:
+                received.append(await stream.receive())
+
+        async with trio.open_nursery() as nursery:
+            scope = trio.CancelScope()
+            nursery.start_soon(receive, scope)
+            await wait_all_tasks_blocked()
+            large = ["x" * PIECE] * 20
+            await peer.send(StreamItem(id_, 1), *[StreamItem(other_id, item) for item in large])
+            while not stream.statistics().current_buffer_used:
+                await trio.lowlevel.checkpoint()
+            scope.cancel()  # it would have been woken at the end
+            await trio.lowlevel.checkpoint()
+            assert (scope.cancelled_caught, stream.receive_nowait()) == (True, 1)
+            nursery.start_soon(receive, trio.CancelScope())
+            await wait_all_tasks_blocked()
+            assert other.statistics().current_buffer_used == len(large)
+            assert received == []
+            await peer.items(id_, 2)
+        assert received == [2]
 
 
 async def test_a_loop_that_invokes_does_not_deadlock() -> None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, ClassVar, TypeVar, cast
 import msgspec
 import trio
 
+from ._flow import Flow
 from ._waiting import Awaited
 from .errors import InvocationError, PayloadError, ProtocolError
 from .messages import UNSET, CancelInvocation, Completion
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from typing_extensions import TypeForm
 
     from ._endings import Ending
-    from ._flow import Flow
     from ._outbox import Outbox
     from ._uploads import UploadStream
     from .messages import StreamItem
@@ -184,7 +184,7 @@ class ResultCall(Call, Awaited):
     def __init__(self, calls: Calls, method: str, uploads: Sequence[UploadStream]) -> None:
         super().__init__(calls, method, uploads)
         self._answer: Completion[Raw] | Ending | Exception | None = None
-        self._flow = calls.flow if self.answered else None
+        self._flow = calls.flow if self.answered else Flow()  # nothing is to be read for it
         self._task = None
 
     @property

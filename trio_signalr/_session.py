@@ -64,11 +64,8 @@ ACK_SIZE = 32 * 1024
 STUCK_AFTER = 2.0
 """Seconds without an Ack, while we wait for one, after which the server may be in need of help."""
 
-PIECE = 64 * 1024
-"""Bytes handled at once, between two looks at whether to pause."""
-
-LARGE = 256 * 1024
-"""Bytes handled before other tasks run; a message of the transport may be of many megabytes."""
+PIECE = 66 * 1024
+"""Bytes handled at once, then other tasks run: a message may be of many megabytes. ASP.NET Core's of "64 KiB" fits."""
 
 LONG_PAUSE = 5.0
 """Seconds of not reading after which a loss is likely to be the pause's fault."""
@@ -259,12 +256,15 @@ class Session:
 
     async def _receive_in_pieces(self, data: bytes) -> None:
         """Handle what was read; as bytes it waits in less memory than as the messages of a buffer that is full."""
-        for start in range(0, len(data), PIECE):
-            if start and start % LARGE == 0:  # not more often: whoever waits for many streams wakes for each of them
+        if len(data) <= PIECE:
+            self._receive(data)
+            return
+        with self._flow.waking_later():
+            for start in range(0, len(data), PIECE):
+                self._receive(data[start : start + PIECE])
                 await trio.lowlevel.checkpoint()
-            if start and self._flow.paused and self._may_pause:
-                await self._pause()
-            self._receive(data[start : start + PIECE])
+                if self._flow.paused and self._may_pause:
+                    await self._pause()
 
     def _receive(self, data: bytes) -> None:
         self._decide_on_logging()

@@ -102,7 +102,8 @@ class BufferedChannel(trio.abc.ReceiveChannel[T], Awaited):
         if not accepted:
             size = self._buffer.max_buffer_size
             self.finish(lambda: StreamOverflow(f"more than {size} items of {self._name} were not taken"))
-        self._wake()
+        if self._task is not None and not self._flow.wakes_later(self._wake_for_items):
+            self._wake()
         return accepted
 
     def finish(self, end: Callable[[], BaseException]) -> None:
@@ -221,6 +222,10 @@ class BufferedChannel(trio.abc.ReceiveChannel[T], Awaited):
             self._left += len(self._ready)
             self._buffer.put_back(self._ready)
             self._ready = _NOTHING
+
+    def _wake_for_items(self) -> None:
+        if self._buffer.items:  # else they were taken meanwhile, and the task waits for more
+            self._wake()
 
     def _take(self) -> T:
         """Return the next item, or raise the end; one of them must be there."""

@@ -23,14 +23,13 @@ class Awaited:
 
     __slots__ = ()
 
-    _flow: Flow | None  # whose reading it is; None if nothing has to be read
+    _flow: Flow  # whose reading it is
     _task: Task | None  # who waits
 
     async def _wait(self) -> None:
         """Wait for :meth:`_wake`; a checkpoint."""
         self._task = current_task()  # type: ignore[misc]  # in a slot of the subclass
-        if self._flow is not None:
-            self._flow.add_waiting()
+        self._flow.add_waiting()
         await wait_task_rescheduled(self._cancelled)
 
     def _wake(self) -> None:
@@ -46,5 +45,4 @@ class Awaited:
     def _wait_no_more(self) -> None:
         """The wait is over from now on, not from when the task comes to run."""
         self._task = None  # type: ignore[misc]
-        if self._flow is not None:
-            self._flow.remove_waiting()
+        self._flow.remove_waiting()

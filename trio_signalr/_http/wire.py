@@ -19,7 +19,7 @@ __all__ = ["Wire"]
 READ_SIZE = 64 * 1024
 """Bytes asked of a socket at once: less starves the merging of frames, more costs its allocation."""
 
-MAX_READ_SIZE = 256 * 1024
+MAX_READ_SIZE = 1024 * 1024
 """Bytes asked of a socket that had more than was asked: what waits there is cheaper to take at once."""
 
 
