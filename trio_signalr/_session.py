@@ -287,7 +287,9 @@ class Session:
                 count, id_, method = self._calls.items(cast("Iterable[StreamItem[Raw]]", run))
                 recorder.received(now, "StreamItem", id_, method, max(size, 0) * count // len(messages), count)
             elif kind is StreamItems:
-                size -= sum(self._receive_run(each) for each in cast("Iterable[StreamItems]", run))
+                for each in cast("Iterable[StreamItems]", run):
+                    self._receive_run(each)
+                    size -= each.size
             elif kind in receivers:
                 for message in cast("Iterable[ReceivedMessage]", run):
                     recorder.received_one(now, message, self._calls.method_of)
@@ -297,12 +299,10 @@ class Session:
             else:  # Ping, Ack, ... ask for nothing
                 recorder.background(now, "received", kind.__name__, sum(1 for _ in run), 0)
 
-    def _receive_run(self, run: StreamItems) -> int:
-        """Hand many items to their stream; return their size."""
-        method, size = self._calls.run(run.invocation_id, run.items), sum(map(len, run.items))
-        now = self._last_received
-        self.outbox.recorder.received(now, "StreamItem", run.invocation_id, method, size, len(run.items))
-        return size
+    def _receive_run(self, run: StreamItems) -> None:
+        method = self._calls.run(run.invocation_id, run.items)
+        now, recorder = self._last_received, self.outbox.recorder
+        recorder.received(now, "StreamItem", run.invocation_id, method, run.size, len(run.items))
 
     def _decide_on_logging(self) -> None:
         """Ask whether messages are logged: once for each read, for writes too, since asking takes a while."""

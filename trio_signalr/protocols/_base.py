@@ -33,10 +33,12 @@ class StreamItems(Struct, frozen=True, gc=False):
     Attributes:
         invocation_id: The invocation's or the upload's id.
         items: The payloads, in order; at least one.
+        size: Bytes of the messages, with their framing.
     """
 
     invocation_id: str
     items: list[Raw]
+    size: int
 
 
 class MessageParser(ABC):

@@ -52,4 +52,4 @@ def read_run(text: bytes) -> StreamItems | None:
         items = _decoder.decode_lines(lines)
     except MALFORMED:
         return None
-    return StreamItems(head[1].decode(), items) if len(items) == count else None
+    return StreamItems(head[1].decode(), items, len(text) + 1) if len(items) == count else None

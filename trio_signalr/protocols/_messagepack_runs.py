@@ -33,8 +33,8 @@ def array_of(payloads: list[Raw] | list[bytes]) -> bytes:
     return _ARRAY_32 + len(payloads).to_bytes(4) + b"".join(payloads)
 
 
-def take_run(data: bytes) -> tuple[StreamItems, int] | None:
-    """Return the run that ``data`` begins with and where it ends, ``None`` if there is none that is worthwhile."""
+def take_run(data: bytes) -> StreamItems | None:
+    """Return the run that ``data`` begins with, ``None`` if there is none that is worthwhile."""
     head = _head(data)
     if head is None:
         return None
@@ -47,7 +47,7 @@ def take_run(data: bytes) -> tuple[StreamItems, int] | None:
     except (MsgspecError, UnicodeDecodeError, RecursionError):
         return None
     # Each payload must be one value, no more and no less: two mistakes could make up for each other.
-    return (StreamItems(id_, items), end) if list(map(len, items)) == list(map(len, payloads)) else None
+    return StreamItems(id_, items, end) if list(map(len, items)) == list(map(len, payloads)) else None
 
 
 def _head(data: bytes) -> bytes | None:

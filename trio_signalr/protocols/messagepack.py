@@ -305,12 +305,11 @@ class MessagePackMessageParser(BufferedParser):
             data, self._tail = bytes(self._tail) + data, bytearray()
         if self._reason is not None or self._tail or self._max_message_size < MAX_LENGTH:
             return self.feed(data)
-        found = take_run(data)
-        if found is None:
+        run = take_run(data)
+        if run is None:
             return self.feed(data)
-        run, end = found
         try:
-            return [run, *self.feed(data[end:])]
+            return [run, *self.feed(data[run.size :])]
         except ProtocolError:  # raised again by the next call
             return [run]
 
