@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping, Set
-from datetime import date, datetime, time, timedelta, timezone
+from datetime import UTC, date, datetime, time, timedelta, timezone
 from enum import Enum
 from functools import singledispatch
 
@@ -19,7 +19,7 @@ from msgspec.msgpack import Ext, decode
 
 from ._dotnet import TICKS, Char, DateTimeOffset
 
-_EPOCH = datetime(1970, 1, 1)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _SECONDS_A_DAY = 24 * 60 * 60
 _MINUTE = timedelta(minutes=1)
 _MICROSECOND = timedelta(microseconds=1)
@@ -95,7 +95,9 @@ def _(value: Mapping) -> object:  # type: ignore[type-arg]
 @_plain.register
 def _date_and_time(value: datetime) -> object:
     """A ``DateTime`` for UTC or no time zone, a ``DateTimeOffset`` for any other."""
-    return _with_offset(value) if value.utcoffset() else _timestamp(value)
+    if value.tzinfo is UTC:
+        return _timestamp(value - _EPOCH)
+    return _with_offset(value) if value.utcoffset() else _timestamp(value.replace(tzinfo=UTC) - _EPOCH)
 
 
 @_plain.register
@@ -106,13 +108,12 @@ def _(value: DateTimeOffset) -> object:
 def _with_offset(value: datetime) -> object:
     # The offset's unit is the minute; some old ones are finer, but the instant must be right.
     minutes = round((value.utcoffset() or timedelta(0)) / _MINUTE)
-    return [_timestamp(value.astimezone(timezone(minutes * _MINUTE))), minutes]
+    reading = value.astimezone(timezone(minutes * _MINUTE)).replace(tzinfo=UTC)  # what the clock reads there
+    return [_timestamp(reading - _EPOCH), minutes]
 
 
-def _timestamp(reading: datetime) -> Timestamp:
-    """What the clock reads, taken as UTC."""
+def _timestamp(since: timedelta) -> Timestamp:
     # Integers all the way: datetime.timestamp() is a float, and asks for the local time zone.
-    since = reading.replace(tzinfo=None) - _EPOCH
     return Timestamp(since.days * _SECONDS_A_DAY + since.seconds, since.microseconds * 1000)
 
 
