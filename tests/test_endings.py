@@ -222,7 +222,7 @@ async def test_a_bug_of_ours_is_an_internal_error_from_the_bug_and_calls_get_hub
             nursery.start_soon(call)
             await peer.expect(Invocation)
             session: Any = hub._connection._session
-            session._receivers[Completion] = break_
+            session._incoming._receivers[Completion] = break_
             await peer.complete("1")
             await trio.sleep_forever()
     assert caught.value.__cause__ is bug
@@ -245,7 +245,7 @@ def test_ctrl_c_comes_out_as_keyboard_interrupt(where: str) -> None:
                 def interrupt(message: object) -> None:
                     raise KeyboardInterrupt
 
-                session._receivers[Completion] = interrupt
+                session._incoming._receivers[Completion] = interrupt
                 await peer.complete("1")
             await trio.sleep_forever()
 

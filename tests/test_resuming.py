@@ -105,7 +105,7 @@ async def test_an_item_that_crosses_the_end_of_its_upload_is_followed_by_a_seque
             await peer.send(Ack(1))
             await wait_all_tasks_blocked()
             await upload.send("a")  # in the same tick as the reader learns of the end:
-            session._receive(peer.protocol.encode(Completion(id_, 1)))
+            session._incoming.receive(peer.protocol.encode(Completion(id_, 1)), trio.current_time())
         async with trio.open_nursery() as nursery:
             nursery.start_soon(hub.invoke, "Once")
             got = await peer.rest()
