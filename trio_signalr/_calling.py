@@ -43,13 +43,13 @@ class _Arguments:
 
     __slots__ = ("_headers", "feeds", "plain", "uploads")
 
-    def __init__(self, calls: Calls, args: tuple[object, ...], watch: CallWatch | None = None) -> None:
+    def __init__(self, calls: Calls, method: str, args: tuple[object, ...], watch: CallWatch | None = None) -> None:
         self.plain = list(args)
         self.feeds: Sequence[tuple[UploadStream, AsyncIterable[object]]] = ()
         self.uploads: Sequence[UploadStream] = ()
         if any(map(is_upload, args)):
             self.plain = [argument for argument in args if not is_upload(argument)]
-            self.feeds = [(_upload_stream(calls, watch), argument) for argument in args if is_upload(argument)]
+            self.feeds = [(_upload_stream(calls, method, watch), argument) for argument in args if is_upload(argument)]
             self.uploads = [stream for stream, _ in self.feeds]
         self._headers = _NO_HEADERS if watch is None else watch.headers
 
@@ -71,7 +71,7 @@ async def invoke(
     watch: CallWatch | None = None,
 ) -> T:
     """See :meth:`HubConnection.invoke`."""
-    arguments = _Arguments(connection.calls, args, watch)
+    arguments = _Arguments(connection.calls, method, args, watch)
     call = ResultCall(connection.calls, method, arguments.uploads)
     await _start(connection, call, _encode(connection, arguments.message(call, method)))
     if arguments.feeds:
@@ -87,7 +87,7 @@ async def invoke(
 
 async def send(connection: Connection, method: str, args: tuple[object, ...], watch: CallWatch | None = None) -> None:
     """See :meth:`HubConnection.send`."""
-    arguments = _Arguments(connection.calls, args, watch)
+    arguments = _Arguments(connection.calls, method, args, watch)
     data = _encode(connection, arguments.message(None, method))
     await trio.lowlevel.checkpoint()
     if not arguments.uploads:
@@ -111,9 +111,9 @@ def _stream_call(calls: Calls, method: str, uploads: Sequence[UploadStream], wat
     return StreamCall(calls, method, uploads) if watch is None else WatchedStreamCall(calls, method, uploads, watch)
 
 
-def _upload_stream(calls: Calls, watch: CallWatch | None) -> UploadStream:
+def _upload_stream(calls: Calls, method: str, watch: CallWatch | None) -> UploadStream:
     id_, protocol = calls.next_id(), calls.protocol
-    return UploadStream(id_, protocol) if watch is None else WatchedUploadStream(id_, protocol, watch)
+    return UploadStream(id_, method, protocol) if watch is None else WatchedUploadStream(id_, method, protocol, watch)
 
 
 @asynccontextmanager
@@ -127,7 +127,7 @@ async def stream(
 ) -> AsyncGenerator[HubStream[T]]:
     """See :meth:`HubConnection.stream`."""
     with _watched(connection, "stream", method) as watch:
-        arguments = _Arguments(connection.calls, args, watch)
+        arguments = _Arguments(connection.calls, method, args, watch)
         call = _stream_call(connection.calls, method, arguments.uploads, watch)
         channel = HubStream(connection.calls, call, item_type, max_buffer_size, overflow)
         data = _encode(connection, arguments.stream_message(call, method))
@@ -150,8 +150,8 @@ async def upload(
 ) -> AsyncGenerator[Upload[T]]:
     """See :meth:`HubConnection.upload`."""
     with _watched(connection, "upload", method) as watch:
-        arguments = _Arguments(connection.calls, args, watch)
-        own = _upload_stream(connection.calls, watch)
+        arguments = _Arguments(connection.calls, method, args, watch)
+        own = _upload_stream(connection.calls, method, watch)
         arguments.uploads = [*arguments.uploads, own]
         call = ResultCall(connection.calls, method, arguments.uploads)
         channel = Upload(call, own, result_type)

@@ -39,10 +39,11 @@ class UploadStream:
         scope: Cancelled when the server wants no more items.
     """
 
-    __slots__ = ("_encode", "_outbox", "_protocol", "id", "open", "scope")
+    __slots__ = ("_encode", "_method", "_outbox", "_protocol", "id", "open", "scope")
 
-    def __init__(self, id_: str, protocol: HubProtocol) -> None:
+    def __init__(self, id_: str, method: str, protocol: HubProtocol) -> None:
         self.id: str = id_
+        self._method = method
         self._protocol = protocol
         self._encode: Callable[[object], bytes] = protocol.item_encoder(id_)
         self._outbox: Outbox | None = None
@@ -70,7 +71,10 @@ class UploadStream:
         Raises:
             PayloadError: The protocol cannot encode it; nothing was sent.
         """
-        data = self._encode(item)
+        try:
+            data = self._encode(item)
+        except PayloadError as error:
+            raise PayloadError(f"upload item of {self._method!r}: {error}", path=error.path) from error
         if self.open and self._outbox is not None:
             self._outbox.put(data, self.id)
 
@@ -179,7 +183,7 @@ class Upload(trio.abc.SendChannel[Any], Generic[T]):
             # The common case: what follows neither waits nor lets others run.
             self._left -= 1
             await checkpoint_if_cancelled()
-            self._put(value)
+            self._stream.put(value)
             return
         with self._conflict:
             self._left = Pace.EVERY
@@ -187,13 +191,7 @@ class Upload(trio.abc.SendChannel[Any], Generic[T]):
             self._check()
             await self._stream.wait_for_room()
             self._check()
-            self._put(value)
-
-    def _put(self, value: Any) -> None:
-        try:
             self._stream.put(value)
-        except PayloadError as error:
-            raise PayloadError(f"upload item of {self._call.method!r}: {error}", path=error.path) from error
 
     def _check(self) -> None:
         """Raise if nothing can be sent any more; keep the error, so that the block can tell it from a user's."""

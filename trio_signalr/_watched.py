@@ -62,8 +62,8 @@ class WatchedUploadStream(UploadStream):
 
     __slots__ = ("_watch",)
 
-    def __init__(self, id_: str, protocol: HubProtocol, watch: CallWatch) -> None:
-        super().__init__(id_, protocol)
+    def __init__(self, id_: str, method: str, protocol: HubProtocol, watch: CallWatch) -> None:
+        super().__init__(id_, method, protocol)
         self._watch = watch
         watch.count_items()
 

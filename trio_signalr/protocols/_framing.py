@@ -25,6 +25,8 @@ MALFORMED = (MsgspecError, UnicodeDecodeError, RecursionError)
 
 _OTHERS = {UnicodeDecodeError: "text that is no UTF-8", RecursionError: "nested too deeply"}
 
+_ONE_BYTE = [bytes((number,)) for number in range(0x80)]
+
 _MAX_LENGTH = 0x7FFF_FFFF
 _MAX_LENGTH_BYTES = 5
 
@@ -74,7 +76,7 @@ def encode_length(length: int) -> bytes:
         OverflowError: Over 2 GB, more than a prefix may say.
     """
     if length < 0x80:
-        return bytes((length,))
+        return _ONE_BYTE[length]
     if length > _MAX_LENGTH:
         raise OverflowError("hub message over 2 GB")
     prefix = bytearray()
