@@ -309,6 +309,28 @@ async def test_a_receiver_that_is_cancelled_within_a_large_read_loses_nothing_an
         assert received == [2]
 
 
+@pytest.mark.parametrize("overflow", ["error", "drop_oldest"])
+async def test_a_large_read_gives_consumers_that_could_lose_items_their_turn_in_between(overflow: Any) -> None:
+    async with open_peer() as (hub, peer):
+        async with (
+            hub.stream("Counter", item_type=str, max_buffer_size=3, overflow=overflow) as stream,
+            trio.open_nursery() as nursery,
+        ):
+            id_ = await opened(peer)
+            received: list[str] = []
+
+            async def receive() -> None:
+                async for item in stream:
+                    received.append(item)
+
+            nursery.start_soon(receive)
+            await wait_all_tasks_blocked()
+            items = [str(number).rjust(PIECE) for number in range(50)]
+            await peer.send(*[StreamItem(id_, item) for item in items])
+            await peer.complete(id_)
+        assert received == items
+
+
 async def test_a_loop_that_invokes_does_not_deadlock() -> None:
     async with open_peer() as (hub, peer), trio.open_nursery() as nursery:
 

@@ -6,7 +6,8 @@ bring (an answer, an item of an empty stream); otherwise a loop that asks the hu
 for ever. The price: a mark is soft while somebody waits.
 
 Those who wait for items go on, while a large read is handled, when all of it has been: a task of Trio takes longer to
-wake than a few items take to arrive. Unless a buffer is full, for then they are no reason to read on.
+wake than a few items take to arrive. Unless a buffer is full, for then they are no reason to read on, or would lose
+items by that.
 
 No I/O and no waiting in here; the reader is told by a callback when it may have reason to go on.
 """
@@ -198,9 +199,14 @@ class Buffer(Generic[T]):
         return taken
 
     @property
+    def loses_nothing(self) -> bool:
+        """Whether items wait for as long as it takes, so that taking them is not urgent."""
+        return self._overflow == "pause"
+
+    @property
     def slack(self) -> int:
         """Items that may be taken a little early, without anybody noticing."""
-        return int(min(self._mark, 16 * _MOST_SLACK)) // 16 if self._overflow == "pause" else 0
+        return int(min(self._mark, 16 * _MOST_SLACK)) // 16 if self.loses_nothing else 0
 
     def take_run(self, size: int) -> list[T]:
         """Remove and return the ``size`` oldest items, which must be there, the oldest one last."""

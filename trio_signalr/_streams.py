@@ -102,7 +102,7 @@ class BufferedChannel(trio.abc.ReceiveChannel[T], Awaited):
         if not accepted:
             size = self._buffer.max_buffer_size
             self.finish(lambda: StreamOverflow(f"more than {size} items of {self._name} were not taken"))
-        if self._task is not None and not self._flow.wakes_later(self._wake_for_items):
+        if self._task is not None and not (self._buffer.loses_nothing and self._flow.wakes_later(self._wake_for_items)):
             self._wake()
         return accepted
 
