@@ -61,38 +61,6 @@ def test_the_reader_is_told_exactly_when_a_pause_loses_its_reason() -> None:
     assert told == [False, False]
 
 
-def test_those_who_wait_are_woken_at_the_end_of_a_large_read_each_once() -> None:
-    flow, woken = Flow(), list[str]()
-    one, other = (lambda: woken.append("one")), (lambda: woken.append("other"))
-    assert not flow.wakes_later(one), "at once: nothing large is being read"
-    with flow.waking_later():
-        assert [flow.wakes_later(wake) for wake in (one, other, one)] == [True] * 3
-        assert woken == []
-    assert woken == ["one", "other"]
-    assert not flow.wakes_later(one)
-
-
-def test_those_who_wait_are_woken_at_once_when_a_buffer_is_full() -> None:
-    flow, woken = Flow(), list[str]()
-    buffer: Buffer[int] = Buffer(flow, 1, "pause")
-    with flow.waking_later():
-        assert flow.wakes_later(lambda: woken.append("one"))
-        fill(buffer, 1)
-        assert woken == ["one"], "or they would count as waiting, and reading went on"
-        assert not flow.wakes_later(lambda: woken.append("other"))
-        buffer.take()
-        assert flow.wakes_later(lambda: woken.append("third"))
-    assert woken == ["one", "third"]
-
-
-def test_those_who_wait_are_woken_when_a_large_read_fails_in_between() -> None:
-    flow, woken = Flow(), list[str]()
-    with pytest.raises(ValueError, match="read"), flow.waking_later():
-        flow.wakes_later(lambda: woken.append("one"))
-        raise ValueError("read")
-    assert woken == ["one"]
-
-
 @pytest.mark.parametrize("leave", ["clear", "release"])
 def test_a_buffer_that_is_given_up_is_no_reason_for_a_pause(leave: str) -> None:
     flow = Flow()

@@ -14,8 +14,16 @@ from tests.peer import Peer, open_peer
 from trio_signalr._hub import HubConnection
 from trio_signalr._session import PIECE
 from trio_signalr._streams import HubStream
-from trio_signalr.errors import HubClosed, InvocationError, PayloadError, StreamOverflow
-from trio_signalr.messages import CancelInvocation, Close, Completion, Invocation, StreamInvocation, StreamItem
+from trio_signalr.errors import HubClosed, InvocationError, PayloadError, ProtocolError, StreamOverflow
+from trio_signalr.messages import (
+    CancelInvocation,
+    Close,
+    Completion,
+    HubMessage,
+    Invocation,
+    StreamInvocation,
+    StreamItem,
+)
 from trio_signalr.protocols import HubProtocol, JsonHubProtocol, MessagePackHubProtocol
 
 
@@ -280,33 +288,48 @@ async def test_one_large_read_stops_being_handled_once_the_waiting_consumer_has_
         assert [await stream.receive() for _ in range(many - 1)] == [7] * (many - 1), "the rest waits, and is not lost"
 
 
-async def test_a_receiver_that_is_cancelled_within_a_large_read_loses_nothing_and_may_wait_again() -> None:
+async def test_a_receiver_that_is_cancelled_within_a_large_read_loses_nothing() -> None:
     async with open_peer() as (hub, peer), hub.stream("Counter") as stream, hub.stream("Counter") as other:
         id_, other_id = await opened(peer), await opened(peer)
-        received = []
+        scope = trio.CancelScope()
 
-        async def receive(scope: trio.CancelScope) -> None:
+        async def receive() -> None:
             with scope:
-                received.append(await stream.receive())
+                await stream.receive()
 
         async with trio.open_nursery() as nursery:
-            scope = trio.CancelScope()
-            nursery.start_soon(receive, scope)
+            nursery.start_soon(receive)
             await wait_all_tasks_blocked()
-            large = ["x" * PIECE] * 20
-            await peer.send(StreamItem(id_, 1), *[StreamItem(other_id, item) for item in large])
-            while not stream.statistics().current_buffer_used:
+            await peer.send(StreamItem(id_, 1), *[StreamItem(other_id, "x" * PIECE)] * 20)
+            for _ in range(10):
                 await trio.lowlevel.checkpoint()
-            scope.cancel()  # it would have been woken at the end
-            while not scope.cancelled_caught:
-                await trio.lowlevel.checkpoint()
-            assert stream.receive_nowait() == 1
-            nursery.start_soon(receive, trio.CancelScope())
-            await wait_all_tasks_blocked()
-            assert other.statistics().current_buffer_used == len(large)
-            assert received == []
-            await peer.items(id_, 2)
-        assert received == [2]
+            assert stream.statistics().current_buffer_used == 0, "it comes with the rest of what was read"
+            scope.cancel()
+        await wait_all_tasks_blocked()
+        assert scope.cancelled_caught
+        assert stream.receive_nowait() == 1
+        assert other.statistics().current_buffer_used == 20
+
+
+async def test_items_of_a_large_read_come_before_what_ends_the_connection_behind_them() -> None:
+    received: list[int] = []
+    with pytest.raises(ProtocolError):
+        async with open_peer() as (hub, peer), hub.stream("Counter", item_type=int) as stream, hub.stream("Counter"):
+            id_, other_id = await opened(peer), await opened(peer)
+            messages: list[HubMessage[object]] = [StreamItem(other_id, "x" * PIECE)] * 20
+            messages = [StreamItem(id_, 1), *messages, StreamItem(id_, 2)]
+            await peer.transport.send(b"".join(map(peer.protocol.encode, messages)) + b"nonsense\x1e")
+            while True:
+                received.append(await stream.receive())
+    assert received == [1, 2]
+
+
+async def test_the_end_of_a_stream_within_a_large_read_comes_after_its_items() -> None:
+    async with open_peer() as (hub, peer), hub.stream("Counter") as stream, hub.stream("Counter"):
+        id_, other_id = await opened(peer), await opened(peer)
+        large = [StreamItem(other_id, "x" * PIECE)] * 4
+        await peer.send(*large, StreamItem(id_, 1), *large, Completion(id_), *large)
+        assert [item async for item in stream] == [1]
 
 
 @pytest.mark.parametrize("overflow", ["error", "drop_oldest"])

@@ -7,7 +7,6 @@ the Completion" true on every path. All methods here are synchronous, so cleanup
 
 from __future__ import annotations
 
-from collections import defaultdict
 from itertools import count
 from typing import TYPE_CHECKING, ClassVar, TypeVar, cast
 
@@ -20,7 +19,7 @@ from .errors import InvocationError, PayloadError, ProtocolError
 from .messages import UNSET, CancelInvocation, Completion
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from msgspec import Raw, UnsetType
     from typing_extensions import TypeForm
@@ -28,7 +27,6 @@ if TYPE_CHECKING:
     from ._endings import Ending
     from ._outbox import Outbox
     from ._uploads import UploadStream
-    from .messages import StreamItem
     from .protocols import HubProtocol
 
 __all__ = ["CANCELED", "Call", "Calls", "OneWayCall", "ResultCall", "Unsettled", "read_payload"]
@@ -95,6 +93,11 @@ class Call:
         """Where the call's messages go; there is one once it was started."""
         assert self._outbox is not None, "the call was not started"
         return self._outbox
+
+    @property
+    def patient(self) -> bool:
+        """Whether stream items may come a little later than they could, and all at once."""
+        return True
 
     @property
     def sent(self) -> bool | None:
@@ -263,12 +266,14 @@ class Calls:
         protocol: Encodes what goes out, reads what came in.
         flow: Told of every task that waits for an answer.
         unsettled: Those who are owed something at the end of a connection: it waits until they have it.
+        impatient: How many are not :attr:`Call.patient`.
     """
 
     def __init__(self, protocol: HubProtocol, flow: Flow) -> None:
         self.protocol = protocol
         self.flow = flow
         self.unsettled: set[Unsettled] = set()
+        self.impatient: int = 0
         self._in_flight: dict[str, Call] = {}
         # Digits only: ids like "s1" are what servers give to their own invocations. One counter for the hub's life,
         # so that an answer can never be taken for that of an earlier connection's call.
@@ -287,32 +292,19 @@ class Calls:
     def add(self, call: Call) -> None:
         """Register a call that was put into the outbox."""
         self._in_flight[call.id] = call
+        self.impatient += not call.patient
 
     def remove(self, call: Call) -> None:
         """Forget a call, if it is known."""
-        self._in_flight.pop(call.id, None)
+        if self._in_flight.pop(call.id, None) is not None:
+            self.impatient -= not call.patient
 
     def method_of(self, invocation_id: str) -> str | None:
         """The method that a call in flight is of."""
         call = self._in_flight.get(invocation_id)
         return None if call is None else call.method
 
-    def items(self, messages: Iterable[StreamItem[Raw]]) -> tuple[int, str | None, str | None]:
-        """Hand stream items to their calls, all of one call at once: no order is promised between streams.
-
-        Returns:
-            How many, and the id and the method if they were all of one call.
-        """
-        payloads: defaultdict[str, list[Raw]] = defaultdict(list)
-        for message in messages:
-            payloads[message.invocation_id].append(message.item)
-        count, method = 0, None
-        for invocation_id, items in payloads.items():
-            count += len(items)
-            method = self.run(invocation_id, items)
-        return (count, invocation_id, method) if len(payloads) == 1 else (count, None, None)
-
-    def run(self, invocation_id: str, payloads: list[Raw]) -> str | None:
+    def items(self, invocation_id: str, payloads: list[Raw]) -> str | None:
         """Hand items of one stream to its call, and return its method; late ones, of an unknown call, are dropped."""
         call = self._in_flight.get(invocation_id)
         if call is None:

@@ -5,10 +5,6 @@ particular. It stops only while some buffer is at its mark *and* no task waits f
 bring (an answer, an item of an empty stream); otherwise a loop that asks the hub something for each item would wait
 for ever. The price: a mark is soft while somebody waits.
 
-Those who wait for items go on, while a large read is handled, when all of it has been: a task of Trio takes longer to
-wake than a few items take to arrive. Unless a buffer is full, for then they are no reason to read on, or would lose
-items by that.
-
 No I/O and no waiting in here; the reader is told by a callback when it may have reason to go on.
 """
 
@@ -16,11 +12,10 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeAlias, TypeVar, get_args
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
 __all__ = ["DEFAULT_MAX_BUFFER_SIZE", "Buffer", "Flow", "Overflow"]
 
@@ -40,12 +35,11 @@ class Flow:
         on_resume: Called when a pause has lost its reason; set by the reader while it is paused.
     """
 
-    __slots__ = ("_full", "_held", "_waiting", "on_resume")
+    __slots__ = ("_full", "_waiting", "on_resume")
 
     def __init__(self) -> None:
         self._full = 0
         self._waiting = 0
-        self._held: dict[Callable[[], None], None] | None = None  # to be woken, in order
         self.on_resume: Callable[[], None] | None = None
 
     @property
@@ -56,7 +50,6 @@ class Flow:
     def add_full(self) -> None:
         """One more buffer has reached its mark."""
         self._full += 1
-        self._let_go()
 
     def remove_full(self) -> None:
         """One buffer has room again, or is gone."""
@@ -71,29 +64,6 @@ class Flow:
     def remove_waiting(self) -> None:
         """One such task has what it waited for, or has stopped waiting."""
         self._waiting -= 1
-
-    @contextmanager
-    def waking_later(self) -> Iterator[None]:
-        """Let those who wait for items go on at the end of the block."""
-        self._held = {}
-        try:
-            yield
-        finally:
-            self._let_go()
-            self._held = None
-
-    def wakes_later(self, wake: Callable[[], None]) -> bool:
-        """Whether ``wake`` is going to be called later."""
-        if self._held is None or self._full:
-            return False
-        self._held[wake] = None
-        return True
-
-    def _let_go(self) -> None:
-        if self._held:
-            held, self._held = self._held, {}
-            for wake in held:
-                wake()
 
     def _decide(self) -> None:
         if self.on_resume is not None and not self.paused:

@@ -237,7 +237,7 @@ class Session:
         if len(data) <= PIECE:
             self._incoming.receive(data, self._last_received)
             return
-        with self._flow.waking_later():
+        with self._incoming.gathering():
             for start in range(0, len(data), PIECE):
                 self._incoming.receive(data[start : start + PIECE], self._last_received)
                 await trio.lowlevel.checkpoint()
@@ -245,6 +245,7 @@ class Session:
                     await self._pause()
 
     async def _pause(self) -> None:
+        self._incoming.hand_over()
         await self._pauses.pause()
         self._last_received = trio.current_time()  # what we did not read could not be heard
 

@@ -89,6 +89,11 @@ class BufferedChannel(trio.abc.ReceiveChannel[T], Awaited):
         return self._end is not None
 
     @property
+    def loses_nothing(self) -> bool:
+        """Whether items wait in it for as long as it takes."""
+        return self._buffer.loses_nothing
+
+    @property
     def failure(self) -> Exception | None:
         """Why it has ended, unless in good order."""
         error = None if self._end is None else self._end()
@@ -102,8 +107,7 @@ class BufferedChannel(trio.abc.ReceiveChannel[T], Awaited):
         if not accepted:
             size = self._buffer.max_buffer_size
             self.finish(lambda: StreamOverflow(f"more than {size} items of {self._name} were not taken"))
-        if self._task is not None and not (self._buffer.loses_nothing and self._flow.wakes_later(self._wake_for_items)):
-            self._wake()
+        self._wake()
         return accepted
 
     def finish(self, end: Callable[[], BaseException]) -> None:
@@ -223,10 +227,6 @@ class BufferedChannel(trio.abc.ReceiveChannel[T], Awaited):
             self._buffer.put_back(self._ready)
             self._ready = _NOTHING
 
-    def _wake_for_items(self) -> None:
-        if self._buffer.items:  # else they were taken meanwhile, and the task waits for more
-            self._wake()
-
     def _take(self) -> T:
         """Return the next item, or raise the end; one of them must be there."""
         if not self._buffer.items:  # there are none once it was closed
@@ -268,6 +268,11 @@ class StreamCall(Call):
 
     kind: ClassVar[str] = "StreamInvocation"
     stream: HubStream[Any]
+
+    @property
+    def patient(self) -> bool:
+        """See :attr:`Call.patient`."""
+        return self.stream.loses_nothing
 
     def items(self, payloads: list[Raw]) -> None:
         """Buffer items; if the stream refuses one, it is cancelled on the server."""
