@@ -8,13 +8,14 @@ import trio
 
 from ..errors import HubClosed, HubException, PayloadError
 from ..messages import UNSET, Completion, Invocation
+from ._calls import context
 from ._texts import BAD_RESULT, CONNECTION_GONE, NO_RESULT
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from msgspec import Raw
 
+    from ._client import Client
+    from ._shared import Shared
     from ._wire import Wire
 
 __all__ = ["Answers"]
@@ -32,22 +33,25 @@ class Answers:
     """All calls of one client that wait for their answer.
 
     Args:
+        client: Who is asked.
+        shared: What all connections of the server share.
         wire: The way to the client.
-        ids: Where the ids come from.
     """
 
-    def __init__(self, wire: Wire, ids: Iterator[str]) -> None:
+    def __init__(self, client: Client, shared: Shared, wire: Wire) -> None:
+        self._client = client
+        self._shared = shared
         self._wire = wire
-        self._ids = ids
         self._questions: dict[str, _Question] = {}
         self._over = False
 
     async def ask(self, target: str, arguments: list[object], result_type: Any) -> Any:
         """Call the client and return its answer as ``result_type``."""
+        self._check_asker()
         await trio.lowlevel.checkpoint()
         if self._over:
             raise HubClosed(CONNECTION_GONE)
-        id_, question = next(self._ids), _Question()
+        id_, question = next(self._shared.question_ids), _Question()
         self._wire.post(Invocation(target, arguments, id_))
         self._questions[id_] = question
         try:
@@ -55,6 +59,23 @@ class Answers:
         finally:
             self._questions.pop(id_, None)  # an answer that comes later is nobody's
         return self._read(question.answer, result_type)
+
+    def _check_asker(self) -> None:
+        """See that whoever asks the client does not keep the answer from coming.
+
+        Raises:
+            RuntimeError: It would.
+        """
+        current = context.get()
+        if current is None or current.client is not self._client:
+            return
+        if current.is_hook:
+            raise RuntimeError("a hook cannot ask its own client: its messages are not handled meanwhile")
+        if current.has_slot and self._shared.options.max_parallel_invocations == 1:
+            raise RuntimeError(
+                "a method that takes its turn cannot ask its caller: use HubServer(max_parallel_invocations=2) or more"
+            )
+        current.release_slot()  # or the answer might wait behind calls that wait for the slot
 
     def completion(self, message: Completion[Raw]) -> None:
         """Hand an answer on; of an unknown one it is too late, and dropped."""

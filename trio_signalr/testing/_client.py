@@ -53,12 +53,12 @@ class Client:
     @property
     def protocol(self) -> str:
         """Name of the hub protocol that the client speaks."""
-        return self._connection.protocol.name
+        return self._connection.wire.protocol.name
 
     @property
     def transport(self) -> str:
         """Name of the transport, ``"memory"`` without a network."""
-        return self._connection.transport.name
+        return self._connection.line.transport.name
 
     @property
     def request(self) -> Request:
@@ -76,7 +76,7 @@ class Client:
     @property
     def received(self) -> list[HubMessage[Any]]:
         """Every hub message that the client has sent, in order, pings and all; payloads are plain values."""
-        return self._connection.received()
+        return self._connection.history.read()
 
     @overload
     def messages(self) -> list[HubMessage[Any]]: ...
@@ -137,7 +137,6 @@ class Client:
         Cancellation: the answer is dropped when it comes; the client is not told.
         Checkpoint: always.
         """
-        self._connection.check_may_ask()
         return await self._connection.answers.ask(target, list(args), result_type)
 
     async def send_message(self, message: HubMessage[Any]) -> None:
@@ -172,11 +171,12 @@ class Client:
 
     def join(self, group: str) -> None:
         """Be one of ``server.group(group)``, until the connection is over; not a checkpoint."""
-        self._connection.join(group)
+        if self.connected:
+            self._connection.shared.join(group, self)
 
     def leave(self, group: str) -> None:
         """Be in that group no more; not a checkpoint."""
-        self._connection.leave(group)
+        self._connection.shared.leave(group, self)
 
     # Ends and accidents
 
@@ -207,8 +207,8 @@ class Client:
         await trio.lowlevel.checkpoint()
         if keep:
             await self._connection.flushed()
-        self._connection.cut(keep=keep, forget=forget)
-        if not self._connection.resumable:
+        self._connection.line.cut(keep=keep, forget=forget)
+        if not self._connection.line.resumable:
             await self._connection.wait_over()
 
     def drop_after(self, count: int, *, incoming: bool = False) -> None:
@@ -220,7 +220,7 @@ class Client:
             count: How many, at least one; they still arrive.
             incoming: Count what the client sends, in place of what is sent to it.
         """
-        self._connection.cut_after(count, incoming=incoming)
+        self._connection.line.cut_after(count, incoming=incoming)
 
     def stall(self, *, incoming: bool = True, outgoing: bool = True) -> None:
         """Let nothing through until :meth:`resume`, without telling anybody; not a checkpoint.
@@ -229,11 +229,11 @@ class Client:
             incoming: Do not read what the client sends.
             outgoing: Keep back what is sent to the client; whoever sends much waits.
         """
-        self._connection.stall(incoming=incoming, outgoing=outgoing)
+        self._connection.line.stall(incoming=incoming, outgoing=outgoing)
 
     def resume(self) -> None:
         """Let everything through again; not a checkpoint."""
-        self._connection.resume()
+        self._connection.line.resume()
 
     async def wait_disconnected(self) -> None:
         """Wait until the connection is over; a checkpoint. Plain methods may run on, see :attr:`running`."""

@@ -51,9 +51,9 @@ class Incoming:
         protocols: Iterable[HubProtocol] = (),
         connection_id: str | None = None,
         *,
-        plan: Plan = None,
+        plan: Plan,
         request: Request,
-        resumable: bool = False,
+        resumable: bool,
     ) -> None:
         self._plan = plan
         self._shared = shared
@@ -81,7 +81,7 @@ class Incoming:
                 await self._connection.run(accepted.rest, methods)
         finally:
             self.drained.set()
-            transport = self._transport if self._connection is None else self._connection.transport
+            transport = self._transport if self._connection is None else self._connection.line.transport
             await trio.aclose_forcefully(transport)
 
     def _connect(self, accepted: Accepted) -> Connection:

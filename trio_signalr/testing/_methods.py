@@ -48,9 +48,7 @@ class Method:
     uploads: dict[int, Any]
 
     @classmethod
-    def of(
-        cls, function: Callable[..., object], name: str | None = None, protocols: Iterable[HubProtocol] = ()
-    ) -> Method:
+    def of(cls, function: Callable[..., object], name: str | None, protocols: Iterable[HubProtocol]) -> Method:
         """Read a function's signature; its own name is the default, and one of ``protocols`` must know its types.
 
         Raises:
@@ -73,7 +71,7 @@ class Method:
 
     @classmethod
     def described(
-        cls, hub: object, name: str, function: Callable[..., object], protocols: Iterable[HubProtocol] = ()
+        cls, hub: object, name: str, function: Callable[..., object], protocols: Iterable[HubProtocol]
     ) -> Method:
         """Take name and signature from a method of a description, and what runs from the object that implements it.
 

@@ -1,4 +1,4 @@
-"""What a test hub can be told, with ASP.NET Core's defaults."""
+"""What a test hub can be told."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ __all__ = ["ServerOptions"]
 class ServerOptions:
     """As :class:`HubServer` takes them: seconds, bytes, items."""
 
-    detailed_errors: bool = False
-    max_parallel_invocations: int = 1
-    keep_alive_interval: float = 15.0
-    client_timeout: float = 30.0
-    handshake_timeout: float = 15.0
-    send_timeout: float = 10.0
-    max_message_size: float = 32 * 1024
-    stream_buffer_capacity: int = 10
-    stateful_reconnect: bool = False
-    disconnect_timeout: float = 15.0
-    poll_timeout: float = 90.0
-    record: bool = True
+    detailed_errors: bool
+    max_parallel_invocations: int
+    keep_alive_interval: float
+    client_timeout: float
+    handshake_timeout: float
+    send_timeout: float
+    max_message_size: float
+    stream_buffer_capacity: int
+    stateful_reconnect: bool
+    disconnect_timeout: float
+    poll_timeout: float
+    record: bool
 
     def __post_init__(self) -> None:
         for name in self.__slots__:

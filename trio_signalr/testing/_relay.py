@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from ._gate import Gate
 from ._network import SOCKETS
-from ._wire import Gate
 
 if TYPE_CHECKING:
     from ._network import Direction

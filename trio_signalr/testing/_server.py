@@ -211,7 +211,7 @@ class HubServer:
             RuntimeError: Neither is running in this task.
         """
         current = context.get()
-        if current is None or not current.client._connection.belongs_to(self._shared):
+        if current is None or current.client._connection.shared is not self._shared:
             raise RuntimeError("there is a caller only inside a hub method or hook of this server")
         return current.client
 

@@ -8,47 +8,20 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
-from .._outbox import Outbox, ReplayOutbox
+from ..messages import Close
 from ..replay import COUNTED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from .._outbox import Outbox
     from ..messages import HubMessage, ReceivedMessage
     from ..protocols import HubProtocol
-    from ..replay import Replay
 
-__all__ = ["Gate", "Inbox", "Wire"]
+__all__ = ["Inbox", "Wire"]
 
 CAPACITY = 64 * 1024
 """Bytes received and not handled yet above which nothing more is read, as in ASP.NET Core."""
-
-
-class Gate:
-    """Lets nobody through while it is shut."""
-
-    def __init__(self) -> None:
-        self._open = trio.Event()
-        self._open.set()
-
-    @property
-    def is_open(self) -> bool:
-        """Whether nobody has to wait."""
-        return self._open.is_set()
-
-    def shut(self) -> None:
-        """Keep everybody waiting from now on."""
-        if self._open.is_set():
-            self._open = trio.Event()
-
-    def open(self) -> None:
-        """Let everybody through."""
-        self._open.set()
-
-    async def passed(self) -> None:
-        """Wait until it is open; a checkpoint only if it is not."""
-        while not self._open.is_set():
-            await self._open.wait()
 
 
 class Wire:
@@ -56,16 +29,16 @@ class Wire:
 
     Args:
         protocol: What the client speaks.
-        replay: The numbers of stateful reconnect, if there is that.
+        outbox: What its writer takes from.
 
     Attributes:
         protocol: What the client speaks.
         outbox: What its writer takes from.
     """
 
-    def __init__(self, protocol: HubProtocol, replay: Replay | None = None) -> None:
+    def __init__(self, protocol: HubProtocol, outbox: Outbox) -> None:
         self.protocol = protocol
-        self.outbox: Outbox | ReplayOutbox = Outbox() if replay is None else ReplayOutbox(replay)
+        self.outbox = outbox
         self._finished = False
 
     def post(self, message: HubMessage[Any]) -> None:
@@ -101,6 +74,14 @@ class Inbox:
     Handling may have to wait: for a free slot, or for a method that takes its time with an upload. What is behind waits
     too. Reading goes on meanwhile, within bounds, or nobody would see that the client has gone. That is why this knows
     whether handling waits: a client that has gone can no longer be waited for.
+
+    Args:
+        on_stuck: Called when handling waits though the client has gone.
+
+    Attributes:
+        blocked: Whether handling waits.
+        peer_gone: Whether the client has gone.
+        has_goodbye: Whether the client has said that it goes, even if the one who handles has not got to that yet.
     """
 
     def __init__(self, on_stuck: Callable[[], None]) -> None:
@@ -113,6 +94,7 @@ class Inbox:
         self._room = trio.Event()
         self.blocked: bool = False
         self.peer_gone: bool = False
+        self.has_goodbye: bool = False
 
     # For the reader
 
@@ -121,6 +103,9 @@ class Inbox:
         self._batches.append((messages, size))
         self._held += size
         self._mail.set()
+        for message in messages:
+            if isinstance(message, Close):
+                self.has_goodbye = True
 
     async def wait_for_room(self) -> None:
         """Wait while too much is held."""
