@@ -17,7 +17,7 @@ from wsproto.events import TextMessage
 
 from tests.peer import Peer, open_peer
 from trio_signalr import HubConnection
-from trio_signalr.messages import Completion, Invocation, StreamInvocation, StreamItem
+from trio_signalr.messages import Completion, HubMessage, Invocation, StreamInvocation, StreamItem
 from trio_signalr.protocols import HubProtocol, JsonHubProtocol, MessagePackHubProtocol
 from trio_signalr.transports._frames import FrameMerger
 
@@ -146,6 +146,18 @@ async def test_steps_of_the_task_that_receives_batches(protocol: HubProtocol) ->
                 batches = [batch async for batch in stream.batches(max_size=1_000)]
     assert [len(batch) for batch in batches] == [1_000] * (ITEMS // 1_000)
     assert counted.steps <= len(batches) + 2
+
+
+async def test_memory_of_one_transport_message_that_is_very_large(protocol: HubProtocol) -> None:
+    async with open_peer(protocol) as (hub, peer), hub.stream("Large", max_buffer_size=math.inf) as stream:
+        id_ = (await peer.expect(StreamInvocation)).invocation_id
+        item: HubMessage[object] = StreamItem(id_, "x" * 300_000)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(peer.send, *[item] * 30)
+            await stream.receive()
+            assert stream.statistics().current_buffer_used < 8, (
+                "it is handed over in parts, and the rest waits as bytes"
+            )
 
 
 async def test_steps_of_tasks_that_receive_from_many_streams(protocol: HubProtocol) -> None:

@@ -116,11 +116,11 @@ MANY = ["1"] * 30  # so that it is worth a try
 
 def test_many_items_of_one_stream_are_a_run_in_json_too() -> None:
     parser = JSON.parser()
-    payloads = [*MANY, '"a } \\n \\u001e { b"', "[1, 2 ]", '{"a":{"b":null}}', "null", " 5 "]
+    payloads = [*MANY, '"a } \\n \\u001e { b"', "[1, 2 ]", '{"a":{"b":null}}', "null"]
     data = json_items(*payloads)
     (run,) = parser.feed_runs(data + data[:9])
     assert isinstance(run, StreamItems)
-    assert (run.invocation_id, [bytes(item).decode() for item in run.items]) == ("1", [*payloads[:-1], "5"])
+    assert (run.invocation_id, [bytes(item).decode() for item in run.items]) == ("1", payloads)
     (next_run,) = parser.feed_runs(data[9:])
     assert isinstance(next_run, StreamItems)
 
@@ -129,6 +129,11 @@ def test_many_items_of_one_stream_are_a_run_in_json_too() -> None:
     "payloads",
     [
         pytest.param(["5,6", ""], id="two values, and none"),
+        pytest.param(["5 6", ""], id="two values with a space between them, and none"),
+        pytest.param(["[5][6]", ""], id="two values with nothing between them, and none"),
+        pytest.param(["", "5 6"], id="none, and two values"),
+        pytest.param(["[1,", "2] 3"], id="a value over a boundary, and one behind it"),
+        pytest.param(["5\t"], id="space behind a value"),
         pytest.param(["5\n6", ""], id="two lines, and none"),
         pytest.param(["5\n6", "[1,", "2]"], id="two lines, and an array over a boundary"),
         pytest.param(["[1,", "2]"], id="an array over a boundary"),

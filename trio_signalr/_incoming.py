@@ -30,6 +30,10 @@ PLENTY = 32
 """Items of one stream that are worth handing over: waking a task of Trio takes about as long as they do to arrive."""
 
 
+MUCH = 1024 * 1024
+"""Bytes after which it is handed over anyway: one message of the transport may be of many megabytes."""
+
+
 class Incoming:
     """The way of received messages on one connection.
 
@@ -156,7 +160,8 @@ class Incoming:
 
     def _hand_over_if_due(self, size: int) -> None:
         self._gathered_size += size
-        if not self._gathering or self._calls.impatient or max(map(len, self._gathered.values())) >= PLENTY:
+        due = not self._gathering or self._calls.impatient or self._gathered_size >= MUCH
+        if due or max(map(len, self._gathered.values())) >= PLENTY:
             self.hand_over()
 
     def _take(self, kind: type, messages: Iterable[ReceivedMessage]) -> None:

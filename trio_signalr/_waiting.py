@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from trio.lowlevel import Abort, current_task, reschedule, wait_task_rescheduled
+from trio.lowlevel import Abort, current_task, enable_ki_protection, reschedule, wait_task_rescheduled
 
 if TYPE_CHECKING:
     from trio.lowlevel import Task
@@ -26,12 +26,14 @@ class Awaited:
     _flow: Flow  # whose reading it is
     _task: Task | None  # who waits
 
+    @enable_ki_protection  # as a trio.Event: Ctrl-C must not come between saying who waits and waiting
     async def _wait(self) -> None:
         """Wait for :meth:`_wake`; a checkpoint."""
         self._task = current_task()  # type: ignore[misc]  # in a slot of the subclass
         self._flow.add_waiting()
         await wait_task_rescheduled(self._cancelled)
 
+    @enable_ki_protection
     def _wake(self) -> None:
         """Let the task go on, if there is one."""
         if (task := self._task) is not None:

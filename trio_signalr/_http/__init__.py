@@ -13,4 +13,4 @@ from .clients import CONNECT_TIMEOUT as CONNECT_TIMEOUT, HttpClient as HttpClien
 from .hub import HubHttp as HubHttp
 from .negotiating import Negotiated as Negotiated, negotiate as negotiate
 from .tokens import AccessToken as AccessToken
-from .wire import Wire as Wire
+from .wire import MAX_READ_SIZE as MAX_READ_SIZE, Wire as Wire

@@ -14,7 +14,7 @@ from .errors import reason
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["Wire"]
+__all__ = ["MAX_READ_SIZE", "Wire"]
 
 READ_SIZE = 64 * 1024
 """Bytes asked of a socket at once: less starves the merging of frames, more costs its allocation."""

@@ -20,7 +20,7 @@ _WORTHWHILE = 512
 """Bytes below which one by one is as fast."""
 
 _BEGINNING = b'{"type":2,"invocationId":"'
-_HEAD = re.compile(re.escape(_BEGINNING) + rb'([ !#-\[\]-~]+)","item":')  # an id without escapes, in ASCII
+_HEAD = re.compile(re.escape(_BEGINNING) + rb'([ !#-\[\]-~]++)","item":')  # an id without escapes, in ASCII
 _NEWLINE = b"\n"
 
 _decoder = Decoder(Raw)
@@ -35,10 +35,9 @@ def may_be_run(tail: bytearray, data: bytes) -> bool:
 def read_run(text: bytes) -> StreamItems | None:
     """Return messages joined by record separators as one run, ``None`` if they are none.
 
-    This accepts nothing but items that are one JSON value each. The only newlines are those put between two messages,
-    and a line can begin one value at most. So there are as many values as messages only if each line is one: a value
-    that goes on in the next line leaves nothing to begin there, and whatever follows a value makes the decoder fail, as
-    does a record separator that is still there.
+    This accepts nothing but items that are one JSON value each. The only newlines are those put between two messages.
+    The decoder takes values over several lines, and several in a line, as they come: so there must be as many values as
+    lines, and put one in each line they must be the same. A record separator that is still there makes it fail.
     """
     head = _HEAD.match(text)
     if head is None or not text.endswith(b"}") or _NEWLINE in text:
@@ -52,4 +51,6 @@ def read_run(text: bytes) -> StreamItems | None:
         items = _decoder.decode_lines(lines)
     except MALFORMED:
         return None
-    return StreamItems(head[1].decode(), items, len(text) + 1) if len(items) == count else None
+    if len(items) != count or _NEWLINE.join(items) != lines:
+        return None
+    return StreamItems(head[1].decode(), items, len(text) + 1)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, cast
 import trio
 import trio_websocket
 
+from .._http import MAX_READ_SIZE
 from .._starting import start
 from ..errors import InternalError, ProtocolError, TransportError
 from ..negotiation import http_url, without_secrets
@@ -30,11 +31,11 @@ __all__ = ["WebSocketTransport", "open_websocket"]
 
 _READ_SIZE = 64 * 1024  # for the books: the stream reads as much as it likes
 
-_SLACK = 2**20
+_SLACK = MAX_READ_SIZE
 """Bytes by which a WebSocket message may be larger than a hub message.
 
 A server puts several hub messages into one WebSocket message, but no more than it had buffered beside a large one
-(64 KiB in ASP.NET Core).
+(64 KiB in ASP.NET Core). And merging its frames makes one message of as much as one read brings.
 """
 
 _QUEUE = 0
