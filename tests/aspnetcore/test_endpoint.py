@@ -343,17 +343,18 @@ async def test_a_later_poll_takes_over(endpoint: Endpoint) -> None:
 
 async def test_deleting_ends_the_pending_poll(endpoint: Endpoint) -> None:
     token = await endpoint.start_polling()
-    last: list[Any] = []
+    last: list[tuple[int, str]] = []
 
     async def poll() -> None:
-        last.extend(await endpoint.poll_messages(token))
+        last.append(said(await endpoint.poll(token)))
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(poll)
         await trio.sleep(0.2)
         deleted = await endpoint.request("DELETE", token)
         assert said(deleted) == (202, "")
-    assert last == [{"type": 7, "allowReconnect": True}]
+    # On a busy machine ASP.NET Core may end the poll before the hub's last word gets there; both mean the end.
+    assert last in ([(200, '{"type":7,"allowReconnect":true}\x1e')], [(204, "")])
     for method in ("GET", "POST", "DELETE"):
         assert (await endpoint.request(method, token)).status_code == 404
 
