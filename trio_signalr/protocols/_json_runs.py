@@ -14,43 +14,35 @@ from msgspec.json import Decoder
 from ._base import StreamItems
 from ._framing import MALFORMED, RECORD_SEPARATOR
 
-__all__ = ["may_be_run", "read_run"]
+__all__ = ["read_run"]
 
 _WORTHWHILE = 512
 """Bytes below which one by one is as fast."""
 
-_BEGINNING = b'{"type":2,"invocationId":"'
-_HEAD = re.compile(re.escape(_BEGINNING) + rb'([ !#-\[\]-~]++)","item":')  # an id without escapes, in ASCII
+_HEAD = re.compile(rb'\{"type":2,"invocationId":"([ !#-\[\]-~]++)","item":')  # an id without escapes, in ASCII
 _NEWLINE = b"\n"
 
 _decoder = Decoder(Raw)
 
 
-def may_be_run(tail: bytearray, data: bytes) -> bool:
-    """Say quickly whether ``data``, behind the beginning of a message, is worth a try."""
-    size = len(_BEGINNING)
-    return len(data) >= _WORTHWHILE and (tail[:size] + data[:size]).startswith(_BEGINNING)
-
-
 def read_run(text: bytes) -> StreamItems | None:
-    """Return messages joined by record separators as one run, ``None`` if they are none.
+    """Return messages joined by record separators as one run, ``None`` if they are none or it is not worthwhile.
 
     This accepts nothing but items that are one JSON value each. The only newlines are those put between two messages.
     The decoder takes values over several lines, and several in a line, as they come: so there must be as many values as
     lines, and put one in each line they must be the same. A record separator that is still there makes it fail.
     """
-    head = _HEAD.match(text)
+    head = _HEAD.match(text) if len(text) >= _WORTHWHILE else None
     if head is None or not text.endswith(b"}") or _NEWLINE in text:
         return None
     if not text.startswith(head[0], text.rfind(RECORD_SEPARATOR) + 1):
         return None  # quickly, where streams come together
     between = b"}" + RECORD_SEPARATOR + head[0]
     lines = text[head.end() : -1].replace(between, _NEWLINE)
-    count = 1 + (len(text) - head.end() - 1 - len(lines)) // (len(between) - 1)
     try:
         items = _decoder.decode_lines(lines)
     except MALFORMED:
         return None
-    if len(items) != count or _NEWLINE.join(items) != lines:
+    if len(items) != lines.count(_NEWLINE) + 1 or _NEWLINE.join(items) != lines:
         return None
     return StreamItems(head[1].decode(), items, len(text) + 1)

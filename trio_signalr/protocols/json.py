@@ -18,15 +18,14 @@ from ._base import DEFAULT_MAX_MESSAGE_SIZE, TransferFormat
 from ._dotnet import enum_reader, read_late, read_time_span
 from ._forms import Forms
 from ._framing import MALFORMED, RECORD_SEPARATOR, BufferedParser, describe_malformed
-from ._json_runs import may_be_run, read_run
+from ._json_runs import read_run
 from ._json_values import simpler, spell_out
 from ._payloads import PayloadProtocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable
 
     from ..messages import HubMessage
-    from ._base import StreamItems
     from ._forms import Rename
 
 __all__ = ["JsonHubProtocol"]
@@ -211,30 +210,29 @@ def _with_payloads(message: HubMessage[object], change: Callable[[object], objec
 class JsonMessageParser(BufferedParser):
     """Decodes all that is complete in one call of msgspec, and message by message only if that does not work out."""
 
-    def feed_runs(self, data: bytes) -> Collection[ReceivedMessage | StreamItems]:
-        """See :meth:`MessageParser.feed_runs`: what is one run and nothing else takes half the time."""
-        if not may_be_run(self._tail, data):
-            return self.feed(data)
-        end = data.rfind(RECORD_SEPARATOR)
-        if self._reason is None and end >= 0 and len(self._tail) + len(data) <= self._max_message_size:
-            run = read_run(self._completed(data[:end]))
-            if run is not None:
-                self._tail = bytearray(data[end + 1 :])
-                return [run]
-        return self.feed(data)
-
     def _take(self, data: bytes, messages: list[ReceivedMessage]) -> None:
-        end = data.rfind(RECORD_SEPARATOR)
-        if end < 0:
-            self._tail += data
-        else:
-            complete = self._completed(data[:end])
-            self._tail = bytearray(data[end + 1 :])
+        if (complete := self._completed(data)) is not None:
             self._decode(complete, messages)
         self._check_size(len(self._tail))
 
-    def _completed(self, data: bytes) -> bytes:
-        return b"".join((self._tail, data)) if self._tail else data
+    def _take_runs(self, data: bytes, messages: list[Any]) -> None:
+        if (complete := self._completed(data)) is not None:
+            run = read_run(complete) if len(complete) <= self._max_message_size else None
+            if run is None:
+                self._decode(complete, messages)
+            else:
+                messages.append(run)
+        self._check_size(len(self._tail))
+
+    def _completed(self, data: bytes) -> bytes | None:
+        """Return all that is complete now, without its last separator, and keep the rest; ``None`` if nothing is."""
+        end = data.rfind(RECORD_SEPARATOR)
+        if end < 0:
+            self._tail += data
+            return None
+        complete = b"".join((self._tail, data[:end])) if self._tail else data[:end]
+        self._tail = bytearray(data[end + 1 :])
+        return complete
 
     def _decode(self, complete: bytes, messages: list[ReceivedMessage]) -> None:
         batch = _decode_batch(complete) if len(complete) <= self._max_message_size else None

@@ -35,10 +35,9 @@ from ._messagepack_values import plain
 from ._payloads import PayloadProtocol, members_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable
 
     from ..messages import HubMessage
-    from ._base import StreamItems
 
 __all__ = ["MessagePackHubProtocol"]
 
@@ -299,19 +298,14 @@ class MessagePackMessageParser(BufferedParser):
         # Bytes that the unfinished message takes with its prefix; 0 while that is cut too.
         self._awaited = 0
 
-    def feed_runs(self, data: bytes) -> Collection[ReceivedMessage | StreamItems]:
-        """See :meth:`MessageParser.feed_runs`: a run at the beginning of ``data`` takes half the time."""
+    def _take_runs(self, data: bytes, messages: list[Any]) -> None:
+        """A run at the beginning of ``data`` takes half the time."""
         if self._tail and self._awaited <= len(self._tail) + len(data):
             data, self._tail = bytes(self._tail) + data, bytearray()
-        if self._reason is not None or self._tail or self._max_message_size < MAX_LENGTH:
-            return self.feed(data)
-        run = take_run(data)
-        if run is None:
-            return self.feed(data)
-        try:
-            return [run, *self.feed(data[run.size :])]
-        except ProtocolError:  # raised again by the next call
-            return [run]
+        if not self._tail and self._max_message_size >= MAX_LENGTH and (run := take_run(data)) is not None:
+            messages.append(run)
+            data = data[run.size :]
+        self._take(data, messages)
 
     def _take(self, data: bytes, messages: list[ReceivedMessage]) -> None:
         if self._tail:
