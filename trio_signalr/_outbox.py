@@ -111,7 +111,7 @@ class Outbox:
     @property
     def has_room(self) -> bool:
         """Whether a sender may put without waiting; ``True`` once closed, for then nothing is worth waiting for."""
-        return (self._size < self._high_water and not self._line.locked()) or self._closed
+        return not (self._is_full() or self._line.locked()) or self._closed
 
     @property
     def has_room_for_call(self) -> bool:
@@ -254,11 +254,6 @@ class ReplayOutbox(Outbox):
         if tag.counted and data:  # what was withdrawn has no number
             self._replay.sent(data, tag.stream_id)
         return [data]
-
-    @property
-    def has_room(self) -> bool:
-        """See :meth:`Outbox.has_room`."""
-        return (super().has_room and self._replay.has_room) or self._closed
 
     @property
     def has_room_for_call(self) -> bool:

@@ -95,7 +95,6 @@ class Session:
         self._protocol = protocol
         self._options = options
         self._handlers = handlers
-        self._flow = flow
         self._ping = protocol.encode(Ping())
         self._scope = trio.CancelScope()  # of everything
         self._attachment = trio.CancelScope()  # of what runs on the present transport

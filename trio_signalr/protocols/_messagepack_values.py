@@ -96,8 +96,8 @@ def _(value: Mapping) -> object:  # type: ignore[type-arg]
 def _date_and_time(value: datetime) -> object:
     """A ``DateTime`` for UTC or no time zone, a ``DateTimeOffset`` for any other."""
     if value.tzinfo is UTC:
-        return _timestamp(value - _EPOCH)
-    return _with_offset(value) if value.utcoffset() else _timestamp(value.replace(tzinfo=UTC) - _EPOCH)
+        return _timestamp(value)
+    return _with_offset(value) if value.utcoffset() else _timestamp(value.replace(tzinfo=UTC))
 
 
 @_plain.register
@@ -109,10 +109,11 @@ def _with_offset(value: datetime) -> object:
     # The offset's unit is the minute; some old ones are finer, but the instant must be right.
     minutes = round((value.utcoffset() or timedelta(0)) / _MINUTE)
     reading = value.astimezone(timezone(minutes * _MINUTE)).replace(tzinfo=UTC)  # what the clock reads there
-    return [_timestamp(reading - _EPOCH), minutes]
+    return [_timestamp(reading), minutes]
 
 
-def _timestamp(since: timedelta) -> Timestamp:
+def _timestamp(moment: datetime) -> Timestamp:
+    since = moment - _EPOCH
     # Integers all the way: datetime.timestamp() is a float, and asks for the local time zone.
     return Timestamp(since.days * _SECONDS_A_DAY + since.seconds, since.microseconds * 1000)
 
